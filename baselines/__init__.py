@@ -1,0 +1,1 @@
+"""The models: one family per file."""

@@ -1,0 +1,58 @@
+"""The ``suite`` command. Every subcommand lives in its own file; nothing heavy is imported to show help."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Annotated
+
+import typer
+
+import suite
+from suite.errors import UserError
+
+#: In the order a user needs them.
+COMMANDS = ("list", "show", "plan", "run", "board", "compare", "ui", "sync", "new", "check")
+
+app = typer.Typer(
+    help="Measure what the latents of image models are worth: run tasks on baselines, print the board.",
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"latent-suite {suite.__version__} (engine {suite.ENGINE_VERSION})")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    pass
+
+
+for _name in COMMANDS:
+    _function = getattr(import_module(f"suite.cli.{_name}"), _name)
+    app.command(_name, short_help=_function.__doc__.partition("\n")[0])(_function)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs a command line and returns its exit code: 0 ok, 1 some cell failed, 2 the user's mistake, 130 Ctrl-C."""
+    try:
+        app(args=None if arguments is None else [*arguments], prog_name="suite")
+    except UserError as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)  # noqa: T201
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    except SystemExit as leave:
+        return leave.code if isinstance(leave.code, int) else int(leave.code is not None)
+    return 0

@@ -1,0 +1,34 @@
+"""``suite check``: a file against the contract and the integrity checks."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+STYLES = {"pass": "green", "fail": "bold red", "skipped": "yellow"}
+
+
+def check(path: Annotated[str, typer.Argument(help="A file with baselines or tasks.")]) -> None:
+    """Try a baseline or task file against the contract and the integrity checks, on digits.
+
+    Exit code 0 if every check passed or was skipped with a reason, 1 if one failed.
+    """
+    from rich.console import Console
+    from rich.markup import escape
+
+    from suite import check as checks
+
+    console = Console(highlight=False, soft_wrap=True)
+    counts = dict.fromkeys(STYLES, 0)
+    subject = ""
+    for finding in checks.check_file(path):
+        if finding.subject != subject:
+            subject = finding.subject
+            console.print(f"[bold]{escape(subject)}[/bold]")
+        counts[finding.status] += 1
+        style = STYLES[finding.status]
+        console.print(f"  [{style}]{finding.status:7}[/{style}]  {finding.check:24}  {escape(finding.reason)}")
+    console.print(", ".join(f"{count} {status}" for status, count in counts.items()))
+    if counts["fail"]:
+        raise typer.Exit(1)

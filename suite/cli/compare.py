@@ -1,0 +1,67 @@
+"""``suite compare``: the difference of two models, task by task, with its interval."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from suite.cli import board as shared
+from suite.cli.options import Format, Workspace, check_format
+from suite.cli.output import print_json, print_table
+from suite.selection import parse_seeds
+
+NUMBERS = ("difference", "interval", "images", "seeds")
+
+
+def compare(
+    a: Annotated[str, typer.Argument(metavar="A", help="A model, as the board names it.")],
+    b: Annotated[str, typer.Argument(metavar="B", help="Another.")],
+    task: shared.Tasks = None,
+    dataset: shared.Datasets = None,
+    seeds: shared.Seeds = None,
+    budget: shared.Budget = None,
+    precision: shared.Precision = None,
+    metric: shared.Metrics = None,
+    workspace: Workspace = Path("runs"),
+    format: Format = "table",
+) -> None:
+    """Compare two models: images paired where per-image values are kept, seeds independent."""
+    from suite import leaderboard
+    from suite.comparison import compare as compute
+
+    check_format(format)
+    data = shared.load([workspace])
+    found = leaderboard.board(
+        leaderboard.select(data, baseline=[a, b]),
+        datasets=dataset or (),
+        tasks=task or (),
+        budget=budget,
+        precision=precision,
+        metrics=metric or (),
+        seeds=parse_seeds(seeds) if seeds is not None else (),
+    )
+    rows = compute(found, a, b, [workspace])
+    if format == "json":
+        print_json(rows)
+        return
+    heads = ("task", "metric", a, b, "difference", "interval", "images", "seeds", "better", "note")
+    print_table(f"{a} and {b}", heads, [_line(row) for row in rows], (*NUMBERS, a, b))
+    typer.echo(f"difference: {a} - {b}; 95 % interval over seeds (independent) and test images (paired)")
+
+
+def _line(row: dict[str, Any]) -> tuple[object, ...]:
+    from suite.sheets import ARROWS
+
+    section = " ".join(str(row[name]) for name in ("dataset", "budget", "precision"))
+    head = (f"{row['task']} ({section})", f"{row['metric']} {ARROWS.get(row['direction'], '')}".rstrip())
+    if row["difference"] is None:
+        return (*head, *[None] * 7, row["note"])
+    # Two digits of the half-width, so that a bound near 0 shows its side of it.
+    decimals = max(0, 1 - math.floor(math.log10(row["half"]))) if row["half"] > 0 else 6
+    numbers = [f"{row[name]:.{decimals}f}" for name in ("a", "b", "difference", "low", "high")]
+    seeds = f"{len(row['seeds_a'])}, {len(row['seeds_b'])}"
+    interval = f"{numbers[3]} to {numbers[4]}"
+    return (*head, *numbers[:3], interval, row["images"], seeds, row["better"] or "neither", row["note"])

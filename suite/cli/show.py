@@ -1,0 +1,139 @@
+"""``suite show``: a task's protocol card, a baseline, a dataset, or a record."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from suite import registry
+from suite.cli.options import DataRoot, Format, Paths, Workspace, check_format
+from suite.cli.output import print_facts, print_json, print_table
+from suite.errors import UserError, unknown
+
+METRIC_COLUMNS = ("metric", "unit", "better", "meaning")
+RECORD_COLUMNS = ("metric", "value", "se", "n", "unit", "direction")
+
+
+def show(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Task, baseline, FILE.py, dataset, or start of a key.")],
+    path: Paths = None,
+    workspace: Workspace = Path("runs"),
+    data_root: DataRoot = None,
+    format: Format = "table",
+) -> None:
+    """Show a task's protocol card, a baseline's groups and parameters, a dataset, or a record."""
+    check_format(format)
+    for item in _find(name, path or (), workspace, data_root):
+        if format == "json":
+            print_json(item)
+        else:
+            _print(item)
+
+
+def _find(name: str, extra: Any, workspace: Path, data_root: str | None) -> Any:
+    """Returns what goes by a name, one dict each (several for a file)."""
+    from suite import data
+
+    plain = name.partition(":")[0]
+    names: dict[str, Any] = {kind: registry.discover(kind, extra) for kind in ("task", "baseline")}
+    if plain.endswith(".py"):
+        file = Path(plain).expanduser().resolve()
+        entries = [entry for kind in names for entry in registry.read_file(kind, file)]
+        if not entries:
+            raise UserError(f"{plain} holds neither a baseline nor a task")
+        return [_describe(registry.source(entry), entry.params) for entry in entries]
+    for kind, found in names.items():
+        if plain in found:
+            return [_describe(*registry.resolve(kind, name, extra))]
+    if name in data.DATASETS:
+        return [_dataset(name, data_root)]
+    if re.fullmatch(r"[0-9a-f]{4,64}", name):
+        return [_record(name, workspace)]
+    raise unknown("name", name, [*names["task"], *names["baseline"], *data.DATASETS])
+
+
+def _describe(source: Any, params: Mapping[str, Any]) -> dict[str, Any]:
+    common = {"kind": source.kind, "name": source.name, "file": source.origin, "class": source.attribute}
+    closure = {"digest": source.digest, "closure": sorted(source.files)}
+    if source.kind == "baseline":
+        static = {key: value for key, value in source.static.items() if key != "params"}
+        return {**common, **static, "params": dict(params), **closure}
+    task = registry.load(source)(**params)
+    return {
+        **common,
+        "version": task.version,
+        "summary": task.summary,
+        "primary": task.primary,
+        "official": task.official,
+        "requires": list(task.requires),
+        "params": dict(params),
+        "card": task.card(),
+        "metrics": [vars(metric) for metric in task.metrics],
+        "anchors": [vars(anchor) for anchor in task.anchors],
+        **closure,
+    }
+
+
+def _dataset(name: str, data_root: str | None) -> dict[str, Any]:
+    from suite import data
+
+    root = data.data_root(data_root)
+    present = data.on_disk(name, root)
+    return {
+        "kind": "dataset",
+        **vars(data.info(name)),
+        "folder": str(root),
+        "on disk": present,
+        "content hash": data.content_hash(name, root) if present else None,
+    }
+
+
+def _record(prefix: str, workspace: Path) -> dict[str, Any]:
+    from suite import records
+
+    files = sorted((workspace / "records").glob(f"{prefix[:32]}*.json"))
+    keys = sorted({file.name[:32] for file in files})
+    if not keys:
+        raise UserError(f"no record in {workspace} has a key that starts with {prefix}")
+    if len(keys) > 1:
+        raise UserError(f"{len(keys)} records have a key that starts with {prefix}: give more of it")
+    raw = records.read_keys(workspace, keys)
+    if not raw:
+        raise UserError(f"the record {files[0]} is corrupt and was set aside")
+    return {"kind": "record", **next(iter(raw.values()))}
+
+
+def _print(item: Mapping[str, Any]) -> None:
+    tables = ("metrics", "anchors", "card", "groups", "traceback", "env", "cost", "ingredients")
+    print_facts(
+        f"{item['kind']} {item.get('name', '')}".strip(),
+        [(key, _text(value)) for key, value in item.items() if key not in (*tables, "kind", "name")],
+    )
+    for key in ("groups", "card", "cost", "env", "ingredients"):
+        if item.get(key):
+            typer.echo()
+            print_facts(key, [(name, _text(value)) for name, value in item[key].items()])
+    typer.echo()
+    if item["kind"] == "task":
+        print_table("metrics", METRIC_COLUMNS, [tuple(metric.values()) for metric in item["metrics"]])
+        typer.echo()
+        print_table("anchors", ("anchor", "meaning"), [(a["name"], a["summary"]) for a in item["anchors"]])
+    elif item["kind"] == "record":
+        metrics = [(name, *(m[column] for column in RECORD_COLUMNS[1:])) for name, m in item["metrics"].items()]
+        print_table("metrics", RECORD_COLUMNS, metrics, ("value", "se", "n"))
+        typer.echo(item["traceback"] or "", nl=bool(item["traceback"]))
+
+
+def _text(value: object) -> object:
+    """Returns a value as a reader writes it: lists with commas, pairs as key=value."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key}={_text(inner)}" for key, inner in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(str(_text(inner)) for inner in value)
+    return value

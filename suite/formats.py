@@ -1,0 +1,170 @@
+"""Board -> text: terminal table, Markdown, CSV, JSON here; LaTeX and HTML in files of their own."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import re
+import textwrap
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from suite.errors import unknown
+from suite.results import MODEL, SECTION, rows_of
+from suite.sheets import REASON, Anchors, Entry, Page, Sheet, pages, shortened
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from rich.table import Table
+
+FORMATS = ("table", "markdown", "csv", "json", "html", "latex")
+
+#: Width of the terminal table where there is no terminal.
+WIDTH = 120
+
+#: Columns of the board that hold places: whole numbers or nothing.
+_PLACES = ["overall_best", "overall_worst", "rank_best", "rank_worst"]
+
+
+def render(board: pd.DataFrame, format: str, anchors: Anchors, width: int = WIDTH, color: bool = False) -> str:
+    """Renders a board; see ``leaderboard.render``."""
+    if format not in FORMATS:
+        raise unknown("format", format, FORMATS)
+    if format == "csv":
+        return csv(board)
+    found = pages(board, anchors)
+    if format == "json":
+        return as_json(board, found, anchors)
+    if format == "html":
+        from suite.webpage import webpage
+
+        return webpage(found)
+    if format == "latex":
+        from suite.latex import latex
+
+        return latex(found)
+    return markdown(found) if format == "markdown" else table(found, width, color)
+
+
+def table(found: Sequence[Page], width: int = WIDTH, color: bool = False) -> str:
+    """Returns the pages for a terminal; a table that is wider than ``width`` is neither cut nor folded."""
+    from rich.console import Console
+    from rich.text import Text
+
+    grids = [[_grid(sheet) for sheet in page.sheets] for page in found]
+    out = io.StringIO()
+    style: dict[str, Any] = {"force_terminal": color, "color_system": "standard" if color else None}
+    console = Console(file=out, width=10_000, legacy_windows=False, **style)
+    for page, tables in zip(found, grids, strict=True):
+        console.print(Text(page.title, style="bold"))
+        for sheet, grid in zip(page.sheets, tables, strict=True):
+            console.print(Text(f"\n{sheet.caption}", style="italic"))
+            console.print(grid)
+        notes = "\n".join(textwrap.fill(note, width, subsequent_indent="  ") for note in page.notes)
+        console.print(Text(f"\n{notes}\n", style="dim"))
+    return "\n".join(line.rstrip() for line in out.getvalue().rstrip().splitlines()) + "\n"
+
+
+def _grid(sheet: Sheet) -> Table:
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    grid = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False, show_edge=False)
+    grid.add_column("model", vertical="bottom")
+    if sheet.overall:
+        grid.add_column("overall", justify="right", vertical="bottom")
+    for head in sheet.heads:
+        measure = [head.metric, f"{head.unit} {head.arrow}"] if head.unit else [f"{head.metric} {head.arrow}"]
+        grid.add_column(Text("\n".join([*_wrapped(head.task), *measure])), vertical="bottom")
+    columns = [_aligned([line.entries[i] for line in sheet.lines]) for i in range(len(sheet.heads))]
+    for line, *texts in zip(sheet.lines, *columns, strict=True):
+        styles = ["dim" if entry.reason else "bold green" if entry.first else "" for entry in line.entries]
+        cells = [Text(text, style=style) for text, style in zip(texts, styles, strict=True)]
+        grid.add_row(Text(line.model), *([line.overall or "-"] if sheet.overall else []), *cells)
+    return grid
+
+
+def _wrapped(name: str, limit: int = 16) -> list[str]:
+    """Breaks a long task name after an underscore and before its parameters."""
+    return [name] if len(name) <= limit else re.findall(r":.*|[^_:]+_?", name)
+
+
+def _aligned(entries: Sequence[Entry]) -> list[str]:
+    """Returns one column's cells: values, intervals and ranks stand below each other."""
+    value = max((len(entry.value) for entry in entries), default=0)
+    half = max((len(entry.half) + 1 for entry in entries if entry.half), default=0)
+    texts = []
+    for entry in entries:
+        interval = f"±{entry.half}" if entry.half else ""
+        text = f"{entry.value:>{value}} {interval:<{half}} {entry.rank}".rstrip()
+        texts.append(shortened(entry.reason, REASON) if entry.reason else text)
+    return texts
+
+
+def markdown(found: Sequence[Page]) -> str:
+    """Returns the pages as Markdown tables."""
+    blocks = []
+    for page in found:
+        blocks.append(f"## {page.title}")
+        for sheet in page.sheets:
+            blocks += [f"### {sheet.caption.capitalize()}", _markdown_table(sheet)]
+        blocks.append("\n".join(f"- {_escape(note)}" for note in page.notes))
+    return "\n\n".join(blocks) + "\n"
+
+
+def _markdown_table(sheet: Sheet) -> str:
+    heads = ["model", *(["overall"] if sheet.overall else [])]
+    for head in sheet.heads:
+        heads += [f"{_escape(head.task)}<br>{_escape(head.measure)}", "rank"]
+    rows = [heads, ["---", *["---:"] * (len(heads) - 1)]]
+    for line in sheet.lines:
+        row = [_escape(line.model), *([line.overall or "–"] if sheet.overall else [])]
+        for entry in line.entries:
+            value = f"{entry.value} ± {entry.half}" if entry.half else entry.value
+            row += [_escape(shortened(entry.reason, 3 * REASON)) or value, entry.rank]
+        rows.append(row)
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def _escape(text: str) -> str:
+    return re.sub(r"([\\|*_`<>\[\]])", r"\\\1", text)
+
+
+def csv(board: pd.DataFrame) -> str:
+    """Returns the board's own rows with full precision; numbers of a list are separated by spaces."""
+    flat = board.astype(dict.fromkeys(_PLACES, "Int64"))
+    for name in ("expected", "seeds", "seed_values", "keys"):
+        flat[name] = [" ".join(map(str, values)) for values in flat[name]]
+    for name in ("flags", "notes"):
+        flat[name] = ["; ".join(values) for values in flat[name]]
+    return str(flat.to_csv(index=False, lineterminator="\n"))
+
+
+def as_json(board: pd.DataFrame, found: Sequence[Page], anchors: Anchors) -> str:
+    """Returns the board with full precision: sections, their models, their cells; what is not there is null."""
+    sections = []
+    for page, (key, part) in zip(found, board.groupby(SECTION, sort=False), strict=True):
+        models = [_json_model(rows) for _, rows in part.groupby(["supervised", "model"], sort=False)]
+        about = {**dict(zip(SECTION, key, strict=True)), "preliminary": bool(part["preliminary"].iloc[0])}
+        sections.append({**about, "models": models, "notes": page.notes})
+    known = {task: [{"name": name, "summary": text} for name, text in pairs] for task, pairs in anchors.items()}
+    content = {"sections": sections, "anchors": known}
+    return json.dumps(content, indent=1, ensure_ascii=False, default=lambda scalar: scalar.item()) + "\n"
+
+
+def _json_model(rows: pd.DataFrame) -> dict[str, Any]:
+    records = [{name: _plain(name, value) for name, value in row.items()} for row in rows_of(rows)]
+    of_model = ["model", *MODEL, "overall", "overall_best", "overall_worst"]
+    above = {*SECTION, *of_model, "preliminary", "supervised", "older"}
+    cells = [{name: value for name, value in row.items() if name not in above} for row in records]
+    return {**{name: records[0][name] for name in of_model}, "cells": cells}
+
+
+def _plain(name: str, value: Any) -> Any:
+    if value is None or (isinstance(value, float) and not math.isfinite(value)):
+        return None
+    if name in _PLACES:
+        return int(value)
+    return json.loads(value) if name.endswith("_params") else value

@@ -1,0 +1,214 @@
+"""Records -> board: one row per (model, task), with its interval, its rank interval, or the reason why it has neither.
+
+The board is computed from records and nothing else; only the footnotes quote the tasks' anchors.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from suite import formats, registry
+from suite import records as store
+from suite.errors import UserError, nearest
+from suite.ranking import ordered, with_ranks
+from suite.results import SECTION, TASK, results
+from suite.sheets import Anchors
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+#: Ingredient of a key -> what must agree in it, and why a record does not count that differs from the newest.
+_STALE = {
+    "data_hash": (SECTION, "stale: other data"),
+    "baseline_params": ([*SECTION, "baseline"], "stale: other parameters of the model"),
+    "baseline_digest": ([*SECTION, "baseline"], "stale: older source of the model"),
+    "task_params": ([*SECTION, *TASK], "stale: other parameters of the task"),
+    "task_digest": ([*SECTION, *TASK], "stale: older source of the task"),
+}
+
+#: Fields of a record that become columns as they are.
+_PLAIN = [
+    *("key", "status", "reason", "task", "task_version", "official", "primary", "baseline", "family", "supervision"),
+    *("dataset", "seed", "budget", "precision", "started", "finished"),
+]
+_COSTS = ["parameters", "flops_per_image", "train_seconds", "score_seconds", "peak_memory_bytes", "images_per_second"]
+
+
+def load_records(*folders: str | Path, warnings: list[str] | None = None) -> DataFrame:
+    """Reads all records below the folders (workspaces or folders of records); see ``frame`` for the columns.
+
+    Args:
+        folders: Where to look.
+        warnings: Takes one line per corrupt record and per alarm; without it they are logged.
+    """
+    return frame(store.read_raw(folders, warnings))
+
+
+def frame(records: Iterable[Mapping[str, Any]]) -> DataFrame:
+    """Turns records into a table with one row per record.
+
+    Columns: the record's own plain fields; ``task_params`` and ``baseline_params`` as JSON; ``engine`` and the
+    digests among the ingredients; the costs; ``metrics`` (the record's own mapping); and ``metric:<name>``, the
+    value of each metric, NaN where the record has none.
+    """
+    rows, metrics = [], []
+    for raw in records:
+        rows.append(_row(raw))
+        metrics.append(raw.get("metrics", {}))
+    values: dict[str, list[float]] = {}
+    for i, measured in enumerate(metrics):
+        for name, entry in measured.items():
+            if name not in values:
+                values[name] = [np.nan] * len(rows)
+            values[name][i] = np.nan if entry["value"] is None else entry["value"]
+    columns = _row({}).keys()
+    plain = {name: [row[name] for row in rows] for name in columns}
+    return pd.DataFrame({**plain, "metrics": metrics, **{f"metric:{name}": values[name] for name in sorted(values)}})
+
+
+def _row(raw: Mapping[str, Any]) -> dict[str, Any]:
+    ingredients = raw.get("ingredients") or {}
+    checkpoint, cost = ingredients.get("checkpoint") or {}, raw.get("cost") or {}
+    return {
+        **{name: raw.get(name) for name in _PLAIN},
+        "task_params": _canonical(raw.get("task_params")),
+        "baseline_params": _canonical(raw.get("baseline_params")),
+        "flags": tuple(raw.get("flags") or ()),
+        "notes": tuple(raw.get("notes") or ()),
+        "engine": checkpoint.get("engine", 0),
+        "data_hash": checkpoint.get("dataset", ""),
+        "baseline_digest": _canonical(checkpoint.get("baseline")),
+        "task_digest": _canonical(ingredients.get("task")),
+        **{name: cost.get(name) for name in _COSTS},
+    }
+
+
+def _canonical(value: object) -> str:
+    return json.dumps(value, sort_keys=True) if value else "{}"
+
+
+def board(
+    records: DataFrame | Iterable[Mapping[str, Any]],
+    *,
+    datasets: Sequence[str] = (),
+    tasks: Sequence[str] = (),
+    baselines: Sequence[str] = (),
+    budget: str | None = None,
+    precision: str | None = None,
+    metrics: Sequence[str] = (),
+    seeds: Sequence[int] = (),
+    sort: str | None = None,
+    all_versions: bool = False,
+) -> DataFrame:
+    """Computes the board.
+
+    Args:
+        records: From ``load_records``, or records as plain dicts.
+        datasets: What to show, as ``tasks``, ``baselines`` and ``seeds``; empty shows all there is.
+        tasks: By name.
+        baselines: By name; all parameters of one name.
+        budget: One budget.
+        precision: One precision.
+        metrics: Names or patterns (``rate/*``); empty shows what each task ranks.
+        seeds: The seeds that count.
+        sort: ``name``, ``overall``, a task or a metric; by default the overall order, else the first column.
+        all_versions: Also show columns of older task versions and tables of older engines.
+
+    Returns:
+        One row per (section, task column, model), in the order of the page; the columns say what was measured
+        (``value``, ``half``, ``seeds``, ``expected``, ``ranked_best``, ...) or why not (``status``, ``reason``).
+
+    Raises:
+        UserError: If a name is not among the records, or nothing is left to show.
+    """
+    data = records if isinstance(records, pd.DataFrame) else frame(records)
+    data = select(data, dataset=datasets, task=tasks, baseline=baselines, budget=budget, precision=precision)
+    if len(seeds):
+        data = data[data["seed"].isin(seeds)]
+    if data.empty:
+        raise UserError("no records to show")
+    cells = pd.DataFrame(results(current(data, all_versions), metrics))
+    cells = pd.concat([with_ranks(part) for _, part in cells.groupby([*SECTION, "supervised"], sort=True)])
+    return ordered(cells, sort)
+
+
+def select(data: DataFrame, **wanted: str | Sequence[str] | None) -> DataFrame:
+    """Returns the records with these values in these columns; an empty choice takes all.
+
+    Raises:
+        UserError: If a value does not occur; it names the nearest one that does.
+    """
+    for column, choice in wanted.items():
+        names = [choice] if isinstance(choice, str) else list(choice or ())
+        for name in names:
+            if not (data[column] == name).any():
+                raise UserError(f"no records of {column} '{name}'{nearest(name, set(data[column]))}")
+        if names:
+            data = data[data[column].isin(names)]
+    return data
+
+
+def current(data: DataFrame, all_versions: bool = False) -> DataFrame:
+    """Keeps the newest engine and task versions; adds ``older`` (how many records that left out) and ``stale``.
+
+    A key's ingredients that are no versions (sources, data) can differ as well, where something was edited
+    between two runs. Then the newest record decides, and ``stale`` says why one that rests on others does not count.
+    """
+    total = data.groupby(SECTION[:3])["key"].transform("size")
+    if not all_versions:
+        data = data[data["engine"] == data.groupby(SECTION[:3])["engine"].transform("max")]
+        data = data[data["task_version"] == data.groupby([*SECTION, "task"])["task_version"].transform("max")]
+    data = data.assign(older=total - data.groupby(SECTION[:3])["key"].transform("size"))
+    data = data.sort_values("finished", kind="stable", na_position="first")
+    data = data.assign(stale="")
+    for ingredient, (owner, reason) in _STALE.items():
+        newest = data.groupby(owner)[ingredient].transform("last")
+        data.loc[data[ingredient] != newest, "stale"] = reason
+    # Of several records of one cell the last counts: a current one, then one that is ok, then the newest.
+    order = pd.DataFrame({"current": data["stale"] == "", "ok": data["status"] == "ok"})
+    return data.loc[order.sort_values(["current", "ok"], kind="stable").index]
+
+
+def render(
+    board: DataFrame,
+    format: str = "table",
+    *,
+    anchors: Anchors | None = None,
+    width: int = formats.WIDTH,
+    color: bool = False,
+) -> str:
+    """Renders a board.
+
+    Args:
+        board: From ``board``.
+        format: ``table``, ``markdown``, ``csv``, ``json``, ``html`` or ``latex``.
+        anchors: Task -> (name, summary) of its anchors, for the footnotes; by default those of the tasks found here.
+        width: Of the terminal table.
+        color: Whether the terminal table carries colours.
+
+    Raises:
+        UserError: For a format that does not exist.
+    """
+    if anchors is None:
+        anchors = {} if format == "csv" else find_anchors(set(board["task"]))
+    return formats.render(board, format, anchors, width, color)
+
+
+def find_anchors(tasks: Iterable[str], paths: Sequence[str] = ()) -> Anchors:
+    """Returns the anchors that the tasks declare; a task that is not here, or does not import here, has none."""
+    known: dict[str, list[tuple[str, str]]] = {}
+    found = registry.discover("task", paths)
+    for task in sorted(tasks):
+        entry = found.get(task.partition(":")[0])
+        if entry is not None:
+            with contextlib.suppress(UserError):
+                anchors = registry.load(registry.source(entry)).anchors
+                known[task] = [(anchor.name, anchor.summary) for anchor in anchors]
+    return known

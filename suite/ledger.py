@@ -1,0 +1,71 @@
+"""The terms of a loss, step by step: kept on the device, looked at now and then, so that no step waits for them."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from suite.errors import ContractError, Diverged
+
+#: Steps between two looks: a look makes the device wait.
+LOOK = 64
+
+
+class Ledger:
+    """The terms' means step by step, left on the device and looked at now and then."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+        self.names: tuple[str, ...] = ()
+        self.rows: list[Tensor] = []
+        self.total: Tensor | None = None
+        self.count = 0
+
+    def add(self, terms: dict[str, Tensor], n: int) -> dict[str, Tensor]:
+        """Enters one step and returns the batch means of its terms."""
+        self._check(terms, n)
+        means = {
+            name: value.mean(dtype=torch.promote_types(value.dtype, torch.float32)) for name, value in terms.items()
+        }
+        self.rows.append(torch.stack([value.detach() for value in means.values()]))
+        if len(self.rows) == LOOK:
+            self._look()
+        return means
+
+    def close(self) -> dict[str, float]:
+        """Returns the mean of every term since the start."""
+        self._look()
+        assert self.total is not None
+        return dict(zip(self.names, (self.total / self.count).tolist(), strict=True))
+
+    def _look(self) -> None:
+        if not self.rows:
+            return
+        rows = torch.stack(self.rows).cpu().double()
+        bad = (~torch.isfinite(rows[:, self.names.index("loss")])).nonzero()
+        if len(bad):
+            i = int(bad[0])
+            values = dict(zip(self.names, rows[i].tolist(), strict=True))
+            loss = values.pop("loss")
+            rest = ", ".join(f"{name}={value:.6g}" for name, value in values.items())
+            raise Diverged(f"step {self.step + i + 1}: loss is {loss}" + (f" ({rest})" if rest else ""))
+        self.total = rows.sum(0) + (0 if self.total is None else self.total)
+        self.count += len(rows)
+        self.step += len(rows)
+        self.rows.clear()
+
+    def _check(self, terms: dict[str, Tensor], n: int) -> None:
+        if not isinstance(terms, dict) or "loss" not in terms:
+            raise ContractError("loss: expected a dict of named terms with 'loss' among them")
+        for name, value in terms.items():
+            if not isinstance(value, Tensor) or value.shape != (n,):
+                found = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
+                raise ContractError(f"loss['{name}']: expected shape ({n},), one value per image, found {found}")
+        if self.names and self.names != tuple(terms):
+            raise ContractError(f"loss: its terms changed from {', '.join(self.names)} to {', '.join(terms)}")
+        self.names = tuple(terms)
+
+
+def _mean(value: Tensor) -> Tensor:
+    """Returns the mean in at least float32; loss terms may come in bfloat16."""
+    return value.mean(dtype=torch.promote_types(value.dtype, torch.float32))

@@ -1,0 +1,105 @@
+"""A trial's limits, time and memory, and the note that a dying worker leaves."""
+
+from __future__ import annotations
+
+import contextlib
+import faulthandler
+import resource
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+
+from suite.errors import TrialTimeout
+
+
+@contextlib.contextmanager
+def alarm(seconds: float | None) -> Iterator[None]:
+    """Raises ``TrialTimeout`` inside the block once it has run for ``seconds``.
+
+    Works in the main thread alone, the only one that receives signals; elsewhere there is no limit. It
+    rings again every second, for code that swallows exceptions.
+    """
+    if seconds is None or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def ring(number: int, frame: FrameType | None) -> None:
+        raise TrialTimeout(f"not done after {seconds:g} s")
+
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, seconds, 1.0)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+@contextlib.contextmanager
+def memory(gibibytes: float | None) -> Iterator[None]:
+    """Lets the process hold at most this much memory of its own inside the block; beyond it allocations fail.
+
+    The limit is on private writable memory, not on address space, which CUDA reserves by the terabyte.
+    """
+    if gibibytes is None:
+        yield
+        return
+    before = resource.getrlimit(resource.RLIMIT_DATA)
+    resource.setrlimit(resource.RLIMIT_DATA, (int(gibibytes * 2**30), before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_DATA, before)
+
+
+@contextlib.contextmanager
+def black_box(path: Path, seconds: float | None) -> Iterator[None]:
+    """Ends the process after ``seconds``, and has a crash or the end leave its stack in ``path``.
+
+    Both are done by C code that needs neither the interpreter nor its lock, so that a loop that never
+    returns to Python is ended too. The file goes away when the block ends.
+    """
+    with path.open("w") as file:
+        faulthandler.enable(file)
+        if seconds is not None:
+            faulthandler.dump_traceback_later(seconds, exit=True, file=file)
+        try:
+            yield
+        finally:
+            faulthandler.cancel_dump_traceback_later()
+            faulthandler.disable()
+    path.unlink(missing_ok=True)
+
+
+def cause_of_death(path: Path, seconds: float | None) -> tuple[str, str, str]:
+    """Returns (status, reason, stack) of a process that ended inside ``black_box(path, seconds)``."""
+    note = path.read_text(errors="replace").strip() if path.is_file() else ""
+    if note.startswith("Timeout"):
+        return "timeout", f"not done after {seconds:g} s", _stack(note)
+    if note.startswith("Fatal Python error"):
+        first = note.splitlines()[0].removeprefix("Fatal Python error: ")
+        return "killed", f"the worker crashed: {first}", _stack(note)
+    return "killed", "the worker died: SIGKILL, out of memory, or an exit of the process", ""
+
+
+def _stack(note: str, lines: int = 30) -> str:
+    return "\n".join(note.splitlines()[:lines])
+
+
+def reset_peak_memory() -> None:
+    """Starts the count of ``peak_memory`` anew, so that a warm worker's trials have figures of their own."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def peak_memory() -> int:
+    """Returns the most memory this process has held since ``reset_peak_memory``, in bytes."""
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
+    except (OSError, StopIteration):
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak if sys.platform == "darwin" else peak * 1024

@@ -1,0 +1,158 @@
+"""What a record becomes in MLflow, as plain data: names, parameters, tags, metrics, files. Imports no MLflow."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from suite.records import Record
+
+#: (name, value, time in ms, step). The time is the record's, so that writing it twice leaves one point.
+Point = tuple[str, float, int, int]
+
+#: MLflow's limit on the length of a name, and of a parameter's or tag's value.
+NAME_LENGTH, VALUE_LENGTH = 250, 5_000
+
+#: A curve is thinned to this many points, the last one always among them.
+CURVE_POINTS = 500
+
+
+def clean(name: str) -> str:
+    """Returns the name in the characters that MLflow takes for metrics, parameters, tags and artifacts."""
+    safe = re.sub(r"[^\w.\-/ ]", "_", name)
+    return posixpath.normpath(safe).lstrip("./")[:NAME_LENGTH] or "_"
+
+
+def label(record: Record) -> str:
+    """Returns the task's name in MLflow."""
+    return clean(record.task)
+
+
+def trial_key(record: Record) -> str:
+    """Returns what the records of one run share: the checkpoint key."""
+    return record.checkpoint_key or record.key
+
+
+def experiment(record: Record) -> str:
+    """Returns the experiment: one per dataset and budget."""
+    return f"{record.dataset}/{record.budget}"
+
+
+def run_name(record: Record) -> str:
+    """Returns the run's name for people."""
+    return f"{record.baseline} seed {record.seed}"
+
+
+def stamp(record: Record) -> str:
+    """Returns the mark of a mirrored record; of two marks the greater is the newer record."""
+    return f"{record.finished} {record.status} {record.key[:32]}"
+
+
+def is_mirrored(record: Record, mark: str | None) -> bool:
+    """Whether a run that bears ``mark`` needs nothing from the record: it has this result, or a newer one."""
+    return mark is not None and (mark.split(" ")[1:] == stamp(record).split(" ")[1:] or mark > stamp(record))
+
+
+def is_superseded(record: Record, mark: str | None) -> bool:
+    """Whether the run shows metrics of another version of the cell, which MLflow can't take back."""
+    return mark is not None and mark.split(" ")[1] == "ok" and not is_mirrored(record, mark)
+
+
+def newest(records: Iterable[Record]) -> dict[str, Record]:
+    """Returns the newest record of each label."""
+    latest: dict[str, Record] = {}
+    for record in sorted(records, key=lambda r: r.finished):
+        latest[label(record)] = record
+    return latest
+
+
+def milliseconds(iso: str) -> int:
+    """Returns an ISO time as MLflow counts it."""
+    return int(datetime.fromisoformat(iso).timestamp() * 1000) if iso else 0
+
+
+def params(record: Record) -> dict[str, str]:
+    """Returns what the trial was given."""
+    given = {
+        "baseline": record.baseline,
+        "dataset": record.dataset,
+        "seed": record.seed,
+        "budget": record.budget,
+        "precision": record.precision,
+        **{f"params/{name}": value for name, value in record.baseline_params.items()},
+    }
+    return {clean(name): str(value)[:VALUE_LENGTH] for name, value in given.items()}
+
+
+def trial_tags(record: Record) -> dict[str, str]:
+    """Returns the tags that all records of a trial share."""
+    return {
+        "suite.checkpoint_key": trial_key(record),
+        "suite.baseline": record.baseline,
+        "suite.family": str(record.family),
+        "suite.supervision": str(record.supervision),
+        "suite.dataset": record.dataset,
+        "suite.seed": str(record.seed),
+        "suite.budget": record.budget,
+        "suite.precision": record.precision,
+    }
+
+
+def record_tags(record: Record) -> dict[str, str]:
+    """Returns the tags of one record; the last one says that everything else of it is in place."""
+    name = label(record)
+    commit = str(record.env.get("commit") or "unknown") + ("-dirty" if record.env.get("dirty") else "")
+    tags = {
+        "suite.commit": commit,
+        f"suite.version.{name}": str(record.task_version),
+        f"suite.key.{name}": record.key,
+        f"suite.status.{name}": record.status,
+        f"suite.reason.{name}": str(record.reason or ""),
+        mark_tag(record): stamp(record),
+    }
+    return {clean(tag): value[:VALUE_LENGTH] for tag, value in tags.items()}
+
+
+def mark_tag(record: Record) -> str:
+    """Returns the name of the tag that holds the record's mark."""
+    return clean(f"suite.record.{label(record)}")
+
+
+def points(record: Record, curves: dict[str, Iterable[tuple[float, float]]]) -> Iterator[Point]:
+    """Yields every number of a record: metrics, their standard errors, costs, and curves by step.
+
+    Args:
+        record: The record.
+        curves: Curve name -> (step, value) pairs, from the values beside the record.
+    """
+    prefix, when = label(record), milliseconds(record.finished)
+    for name, metric in record.metrics.items():
+        for suffix, value in (("", metric.get("value")), ("_se", metric.get("se"))):
+            if value is not None:
+                yield clean(f"{prefix}/{name}") + suffix, float(value), when, 0
+    for name, value in record.cost.items():
+        if value is not None:
+            yield clean(f"{prefix}/cost/{name}"), float(value), when, 0
+    for name, curve in curves.items():
+        for step, value in _thin(list(curve)):
+            yield clean(f"{prefix}/curve/{name}"), float(value), when, round(step)
+
+
+def _thin(curve: list[tuple[float, float]]) -> list[tuple[float, float]]:
+    stride = -(-len(curve) // CURVE_POINTS) or 1
+    return curve[::-1][::stride][::-1]
+
+
+def status(statuses: Iterable[str]) -> str:
+    """Returns the run's status: FAILED where a cell failed."""
+    return "FAILED" if set(statuses) & {"failed", "timeout", "killed"} else "FINISHED"
+
+
+def pictures(record: Record, folder: Path) -> list[Path]:
+    """Returns the record's pictures that lie in ``folder``."""
+    return [path for name in record.pictures if (path := folder / Path(name).name).is_file()]

@@ -1,0 +1,133 @@
+"""What the user asks for: tasks x baselines x datasets x seeds, from options or from a file."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from suite.errors import UserError, unknown
+
+#: States that ``--retry`` can name; killed, stale and missing cells run anyway.
+RETRIES = ("failed", "timeout")
+
+#: The keys of a selection file -> the field of ``Selection`` (``params`` is folded into the selectors).
+_KEYS = {
+    "tasks": "tasks",
+    "baselines": "baselines",
+    "dataset": "datasets",
+    "datasets": "datasets",
+    "seeds": "seeds",
+    "budget": "budget",
+    "precision": "precision",
+    "params": "",
+}
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The cells a command is about.
+
+    Attributes:
+        tasks: Selectors (see ``registry.resolve``); empty: every task.
+        baselines: Selectors; empty: every baseline.
+        datasets: Names of datasets.
+        seeds: Training seeds.
+        budget: Name of a training budget.
+        precision: ``"float32"`` or ``"bf16"``.
+        paths: Further files and folders with tasks and baselines.
+        retry: Which ended cells run again: ``"failed"``, ``"timeout"``.
+        workspace: The folder of records, checkpoints, values and pictures.
+        data_root: Where datasets lie; None: ``$SUITE_DATA`` or the cache folder.
+    """
+
+    tasks: tuple[str, ...] = ()
+    baselines: tuple[str, ...] = ()
+    datasets: tuple[str, ...] = ("digits",)
+    seeds: tuple[int, ...] = (0, 1, 2)
+    budget: str = "quick"
+    precision: str = "float32"
+    paths: tuple[str, ...] = ()
+    retry: tuple[str, ...] = ()
+    workspace: str = "runs"
+    data_root: str | None = None
+
+    @staticmethod
+    def from_file(path: str | Path) -> Selection:
+        """Reads a selection from a YAML file: how an official board is written down.
+
+        Raises:
+            UserError: If the file cannot be read, or a key or value is not what is expected.
+        """
+        content = _read_yaml(Path(path))
+        if not isinstance(content, dict):
+            raise UserError(f"{path}: expected keys such as {', '.join(_KEYS)}")
+        for key in content:
+            if key not in _KEYS:
+                raise unknown(f"key in {path}:", str(key), _KEYS)
+        fields = {_KEYS[key]: _field(key, value, path) for key, value in content.items() if _KEYS[key]}
+        params = content.get("params") or {}
+        return Selection(**fields)._with_params(params, path)
+
+    def _with_params(self, params: Any, path: str | Path) -> Selection:
+        if not isinstance(params, Mapping) or not all(isinstance(values, Mapping) for values in params.values()):
+            raise UserError(f"{path}: params must map names to parameters")
+        for name in params:
+            if name not in (*self.tasks, *self.baselines):
+                raise unknown(f"name in params of {path}:", str(name), (*self.tasks, *self.baselines))
+
+        def fold(selectors: tuple[str, ...]) -> tuple[str, ...]:
+            return tuple(_fold(selector, params.get(selector, {})) for selector in selectors)
+
+        return dataclasses.replace(self, tasks=fold(self.tasks), baselines=fold(self.baselines))
+
+
+def parse_seeds(text: str) -> tuple[int, ...]:
+    """Returns the seeds of ``0-4``, ``0,2,5``, ``3`` or a mixture, in the order given, each once.
+
+    Raises:
+        UserError: If the text is not a list of seeds, or a range runs backwards.
+    """
+    seeds: list[int] = []
+    for part in str(text).split(","):
+        match = re.fullmatch(r"\s*(\d+)\s*(?:-\s*(\d+)\s*)?", part)
+        if not match:
+            raise UserError(f"'{text}' is not a list of seeds: write 0-4, 0,2,5 or 3")
+        first, last = int(match[1]), int(match[2] or match[1])
+        if last < first:
+            raise UserError(f"the seed range {part.strip()} runs backwards: write {last}-{first}")
+        seeds.extend(range(first, last + 1))
+    return tuple(dict.fromkeys(seeds))
+
+
+def _read_yaml(path: Path) -> Any:
+    import yaml
+
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror or error}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+
+
+def _field(key: str, value: Any, path: str | Path) -> Any:
+    """Returns the value of a key as the field of ``Selection`` takes it."""
+    items = value if isinstance(value, list) else [value]
+    if key == "seeds":
+        return parse_seeds(",".join(str(item) for item in items))
+    if not items or not all(isinstance(item, str) for item in items):
+        raise UserError(f"{path}: {key} must be a name or a list of names")
+    if key in ("budget", "precision"):
+        if len(items) > 1:
+            raise UserError(f"{path}: {key} must be one name")
+        return items[0]
+    return tuple(items)
+
+
+def _fold(selector: str, params: Mapping[str, Any]) -> str:
+    text = ",".join(f"{key}={value!r}" for key, value in params.items())
+    return f"{selector}:{text}" if text else selector

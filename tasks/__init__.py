@@ -1,0 +1,1 @@
+"""The measurements: one task per file."""

@@ -1,0 +1,293 @@
+"""Latent ablation: what does each group carry, and does it earn its price?
+
+One group at a time is replaced, and the rise of the distortion is read off in nats. In the primary mode it
+is another test image's (a derangement), which stays on the aggregate posterior; zeros and prior draws can
+be off it. A group's net worth is its rise minus its rate. A copier's is 0 however it cuts itself into
+groups, and a bypassed bottleneck's is negative: it costs and saves nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch import distributions as D
+
+from suite.calibration import bernoulli_nats
+from suite.channel import fit_channel
+from suite.coding import BATCH, Channel, batches, draw
+from suite.contract import Anchor, Measure, Metric, Score, Task
+from suite.pictures import grid
+from suite.priors import GaussianPrior
+from suite.subject import Subject
+
+#: Transmissions of each image; intact and ablated decodings share them.
+DRAWS = 2
+#: A unit is active if its posterior mean varies by more than this, in prior variances, and costs more nats than this.
+ACTIVE = 0.01
+SHOWN = 12
+MODES = ("shuffle", "shuffle_within_class", "mean", "prior", "zeros", "only")
+
+Values = dict[str, Tensor]
+
+
+def derangement(n: int, rng: torch.Generator) -> Tensor:
+    """A random permutation of n >= 2 items that is one cycle, so that no item keeps its place."""
+    order = torch.randperm(n, generator=rng)
+    shuffled = torch.empty(n, dtype=torch.long)
+    shuffled[order] = order.roll(1)
+    return shuffled
+
+
+def derangement_within(labels: Tensor, rng: torch.Generator) -> Tensor:
+    """A derangement inside every class; an image that is alone in its class stays where it is."""
+    shuffled = torch.arange(len(labels))
+    for label in labels.unique():
+        members = (labels.cpu() == label.cpu()).nonzero().flatten()
+        if len(members) > 1:
+            shuffled[members] = members[derangement(len(members), rng)]
+    return shuffled
+
+
+def capped(ablated: Tensor, floor: Tensor) -> Tensor:
+    """Per-image distortion of an ablated decoding, no worse than no image at all.
+
+    The cap is the floor's cost of each pixel, applied where the *mean* over images exceeds it. Capped pixel
+    by pixel, a copier that sends its two halves as two groups can't claim the whole image's floor for each.
+
+    Args:
+        ablated: Distortion per image and pixel, (N, D).
+        floor: The pixel marginals' cost of the same bits, (N, D).
+
+    Returns:
+        (N,) nats.
+    """
+    over = ablated.mean(0) > floor.mean(0)
+    return torch.where(over, floor, ablated).sum(1, dtype=torch.float64)
+
+
+class LatentAblation(Task):
+    """What each group of latents saves, against what it costs."""
+
+    version = 1
+    summary = "nats that the least useful group saves, minus what it costs"
+    primary = "weakest_net"
+    official = True
+    metrics = (
+        Metric("weakest_net", "nats", "higher", "minimum over groups of rise under shuffle - rate; ranked"),
+        Metric("net/*", "nats", "higher", "rise of a group under shuffle minus its rate"),
+        Metric("rise/*", "nats", "", "rise of the distortion when a group is another image's"),
+        *(Metric(f"rise_{mode}/*", "nats", "", f"rise with the group replaced by: {mode}") for mode in MODES[1:-1]),
+        Metric("rise_only/*", "nats", "", "rise with every other group replaced by another image's"),
+        Metric("share/*", "", "", "share of the group in the non-negative rises under shuffle"),
+        Metric("core_share", "", "", "share of the declared core group; not ranked, the core is self-declared"),
+        Metric("return/*", "", "higher", "rise per nat of rate"),
+        Metric("rate/*", "nats", "", "price of the group"),
+        Metric("gradient/*", "nats", "", "norm of d distortion / d group, times the group's scale"),
+        Metric("active_units/*", "units", "", f"dimensions with variance > {ACTIVE} and KL > {ACTIVE} nats"),
+        Metric("distortion", "nats", "lower", "intact, same transmissions"),
+    )
+    anchors = (
+        Anchor("floor", "0: a model without latents"),
+        Anchor("copy", "0: it saves exactly what it costs, however it is cut into groups"),
+    )
+
+    def card(self) -> dict[str, Any]:
+        """The rules, from the values the code uses."""
+        return {
+            "modes": MODES,
+            "transmissions per image": DRAWS,
+            "cap": "the pixel marginals' cost, per pixel",
+            "active unit": f"variance of the posterior mean > {ACTIVE} prior variances and KL > {ACTIVE} nats",
+            "images per pass": BATCH,
+        }
+
+    def score(self, subject: Subject) -> Score:
+        """Ablates every group; see ``Task.score``."""
+        channel = fit_channel(subject)
+        experiment = _Experiment(subject, channel)
+        score = Score(metrics={"distortion": Measure.mean(experiment.intact)})
+        if not experiment.groups:
+            score.metrics["weakest_net"] = Measure(0.0, 0.0, len(experiment.intact))
+            score.per_image["weakest_net"] = torch.zeros(len(experiment.intact)).numpy()
+            score.notes.append("no latents: nothing to ablate")
+            return score
+        rises = {name: experiment.rise(name, "shuffle") for name in experiment.groups}
+        nets = {name: rises[name] - experiment.rates[name] for name in rises}
+        weakest = min(nets, key=lambda name: float(nets[name].mean()))
+        score.metrics["weakest_net"] = Measure.mean(nets[weakest])
+        score.per_image["weakest_net"] = nets[weakest].cpu().numpy()
+        _add_groups(score, experiment, rises, nets)
+        _add_shares(score, {n: float(r.mean()) for n, r in rises.items()}, channel.model.core)
+        score.notes.append(f"weakest group: {weakest}")
+        score.pictures["ablation"] = experiment.picture()
+        return score
+
+
+def _add_groups(score: Score, experiment: _Experiment, rises: Values, nets: Values) -> None:
+    active, gradients = experiment.active_units(), experiment.gradients()
+    for name, rise in rises.items():
+        rate = experiment.rates[name]
+        score.metrics[f"rise/{name}"] = Measure.mean(rise)
+        score.metrics[f"rate/{name}"] = Measure.mean(rate)
+        score.metrics[f"net/{name}"] = Measure.mean(nets[name])
+        if float(rate.mean()) > 0:
+            score.metrics[f"return/{name}"] = Measure(float(rise.mean() / rate.mean()))
+        for mode in MODES[1:]:
+            score.metrics[f"rise_{mode}/{name}"] = Measure.mean(experiment.rise(name, mode))
+        score.per_image[f"rise/{name}"] = rise.cpu().numpy()
+        if name in active:
+            score.metrics[f"active_units/{name}"] = Measure(float(active[name]))
+        if name in gradients:
+            score.metrics[f"gradient/{name}"] = Measure(gradients[name])
+
+
+def _add_shares(score: Score, rises: dict[str, float], core: str) -> None:
+    total = sum(max(rise, 0.0) for rise in rises.values())
+    for name, rise in rises.items():
+        score.metrics[f"share/{name}"] = Measure(max(rise, 0.0) / total if total > 0 else 0.0)
+    score.metrics["core_share"] = score.metrics[f"share/{core}"]
+
+
+class _Experiment:
+    """The test set sent once (``DRAWS`` times) through the channel, to be decoded with groups replaced."""
+
+    def __init__(self, subject: Subject, channel: Channel) -> None:
+        self.subject, self.channel = subject, channel
+        self.bits = subject.dataset.test.binary
+        self.floor = bernoulli_nats(channel.calibration.floor, self.bits).flatten(1)
+        self.sent: list[Values] = []
+        rates = []
+        for k in range(DRAWS):
+            parts = []
+            for i, (b,) in enumerate(batches(self.bits)):
+                parts.append(channel.send(channel.model.encode(b), len(b), subject.rng("ablation", k, i)))
+            self.sent.append({n: torch.cat([p.values[n] for p in parts]) for n in parts[0].values})
+            rates.append({n: torch.cat([p.rates[n] for p in parts]) for n in parts[0].rates})
+        self.groups = list(self.sent[0])
+        self.rates = {n: torch.stack([r[n] for r in rates]).mean(0) for n in self.groups}
+        self.intact = self._distortion(lambda values, k: values).sum(1, dtype=torch.float64)
+
+    def _distortion(self, replace: Callable[[Values, int], Values]) -> Tensor:
+        """Distortion per image and pixel, (N, D), the mean over transmissions."""
+        total = torch.zeros_like(self.floor)
+        for k, values in enumerate(self.sent):
+            altered = replace(values, k)
+            for start in range(0, len(self.bits), BATCH):
+                part = slice(start, start + BATCH)
+                b = self.bits[part]
+                logits = self.channel.logits({n: v[part] for n, v in altered.items()}, len(b))
+                total[part] += bernoulli_nats(logits, b).flatten(1)
+        return total / len(self.sent)
+
+    def rise(self, name: str, mode: str) -> Tensor:
+        """Rise of the distortion of each image, (N,) nats, with a group (or all others) replaced."""
+        victims = [n for n in self.groups if n != name] if mode == "only" else [name]
+        ablated = self._distortion(lambda values, k: values | self._replaced(victims, mode, values, k))
+        return capped(ablated, self.floor) - self.intact
+
+    def _replaced(self, victims: list[str], mode: str, values: Values, k: int) -> Values:
+        rng, device = self.subject.rng("ablation", mode, *victims, k), self.bits.device
+        if mode in ("shuffle", "only"):
+            order = derangement(len(self.bits), rng).to(device)
+            return {n: values[n][order] for n in victims}
+        if mode == "shuffle_within_class":
+            order = derangement_within(self.subject.dataset.test.labels, rng).to(device)
+            return {n: values[n][order] for n in victims}
+        if mode == "mean":
+            return {n: self.channel.typical[n].to(values[n].dtype).expand_as(values[n]) for n in victims}
+        if mode == "zeros":
+            return {n: torch.zeros_like(values[n]) for n in victims}
+        return {n: self._from_prior(n, values, rng) for n in victims}
+
+    def _from_prior(self, name: str, values: Values, rng: torch.Generator) -> Tensor:
+        """Draws of the group's prior, given the earlier groups as they were sent."""
+        draws = []
+        for start in range(0, len(self.bits), BATCH):
+            part = {n: v[start : start + BATCH] for n, v in values.items()}
+            earlier = {n: part[n] for n in self.groups[: self.groups.index(name)]}
+            like = part[name]
+            prior = self.channel.prior(name, like, earlier)
+            if isinstance(prior, GaussianPrior):
+                noise = torch.randn(len(like), like[0].numel(), generator=rng).to(like.device)
+                draws.append(prior.sample(like, noise))
+            else:
+                draws.append(draw(prior.expand(_batch_shape(prior, like)), rng).to(like.dtype).reshape(like.shape))
+        return torch.cat(draws)
+
+    def active_units(self) -> dict[str, int]:
+        """Number of active dimensions of each group with Gaussian posteriors."""
+        parts: dict[str, list[tuple[Tensor, Tensor, Tensor, Tensor]]] = {}
+        for i, (b,) in enumerate(batches(self.bits)):
+            latents, start = self.channel.model.encode(b), i * BATCH
+            earlier: Values = {}
+            for name, group in latents.items():
+                q = self.channel.posterior(name, group, earlier, len(b))
+                z = self.sent[0][name][start : start + BATCH]
+                moments = _gaussian(self.channel.prior(name, z, earlier), z)
+                base = q.base_dist if isinstance(q, D.Independent) else q
+                if isinstance(base, D.Normal) and moments is not None:
+                    parts.setdefault(name, []).append((base.loc.flatten(1), base.scale.flatten(1), *moments))
+                earlier[name] = z
+        return {
+            name: _count_active(*(torch.cat(column) for column in zip(*rows, strict=True)))
+            for name, rows in parts.items()
+        }
+
+    def gradients(self) -> dict[str, float]:
+        """Mean norm of the gradient of the distortion at the values sent, times the group's standard deviation."""
+        values = {n: v[:BATCH] for n, v in self.sent[0].items()}
+        free = {n: v.clone().requires_grad_(True) for n, v in values.items() if v.is_floating_point()}
+        if not free:
+            return {}
+        with torch.enable_grad():
+            logits = self.channel.calibration(self.channel.model.decode(values | free, gradients=True))
+            nats = bernoulli_nats(logits, self.bits[:BATCH]).sum()
+            inputs = list(free.values())
+            found = torch.autograd.grad(nats, inputs, allow_unused=True) if nats.requires_grad else [None] * len(inputs)
+        scaled = {}
+        for (name, value), gradient in zip(free.items(), found, strict=True):
+            spread = value.detach().std(0)
+            norms = torch.zeros(()) if gradient is None else (gradient * spread).flatten(1).norm(dim=1).mean()
+            scaled[name] = float(norms)
+        return scaled
+
+    def picture(self) -> Tensor:
+        """Rows: image, intact, then per group: another image's group, and this group alone."""
+        rows = [self.subject.dataset.test.grey[:SHOWN]]
+        changes: list[Callable[[Values], Values]] = [lambda values: values]
+        for name in self.groups:
+            for mode in ("shuffle", "only"):
+                victims = [n for n in self.groups if n != name] if mode == "only" else [name]
+                changes.append(lambda values, v=victims, m=mode: values | self._replaced(v, m, values, 0))  # type: ignore[misc]
+        for change in changes:
+            shown = {n: v[:SHOWN] for n, v in change(self.sent[0]).items()}
+            rows.append(self.channel.logits(shown, SHOWN).sigmoid())
+        return grid(rows)
+
+
+def _batch_shape(prior: D.Distribution, like: Tensor) -> torch.Size:
+    """The batch shape with which one draw of the prior has the shape of ``like``."""
+    return like.shape[: like.ndim - len(prior.event_shape)]
+
+
+def _gaussian(prior: D.Distribution | GaussianPrior, z: Tensor) -> tuple[Tensor, Tensor] | None:
+    """Mean and standard deviation of every unit under the prior, each (N, d), or None for other families."""
+    if isinstance(prior, GaussianPrior):
+        mean, scale = prior.mean, prior.variances.sqrt()
+    else:
+        base = prior.base_dist if isinstance(prior, D.Independent) else prior
+        if not isinstance(base, D.Normal):
+            return None
+        mean, scale = base.loc.expand(z.shape).flatten(1), base.scale.expand(z.shape).flatten(1)
+    flat = z.flatten(1)
+    return mean.to(z.dtype).expand_as(flat), scale.to(z.dtype).expand_as(flat)
+
+
+def _count_active(loc: Tensor, scale: Tensor, prior_loc: Tensor, prior_scale: Tensor) -> int:
+    """Burda et al. 2015, sec. 5: units whose posterior mean varies; and whose KL isn't negligible."""
+    varies = ((loc - prior_loc) / prior_scale).var(0) > ACTIVE
+    kl = D.kl_divergence(D.Normal(loc, scale), D.Normal(prior_loc, prior_scale)).mean(0)
+    return int((varies & (kl > ACTIVE)).sum())

@@ -1,0 +1,57 @@
+"""A board from 100,000 records, files read included: under 20 s."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+
+from suite.formats import render
+from suite.leaderboard import board, load_records
+from tests.factories import METRICS, record
+
+MODELS, SEEDS, SECTIONS = 500, 5, 10
+LIMIT = 20.0
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """500 models x 5 seeds x 4 tasks x 10 sections, each record with 16 metrics, as a run writes them."""
+    folder = tmp_path_factory.mktemp("many") / "records"
+    folder.mkdir()
+    number = 0
+    others = {f"metric_{i}": float(i) for i in range(15)}
+    for section in range(SECTIONS):
+        for task in METRICS:
+            place = {"dataset": f"d{section % 5}", "budget": "quick" if section < 5 else "standard"}
+            text = json.dumps(record(task, "NAME", 4242, 31415.5, others=others, **place))
+            for model in range(MODELS):
+                for seed in range(SEEDS):
+                    number += 1
+                    key = f"{number:064x}"[::-1]
+                    own = text.replace("NAME", f"model_{model}").replace("4242", str(seed))
+                    own = own.replace("31415.5", str(100 + model / 50 + seed / 10))
+                    start = own.index('"key": "') + 8
+                    (folder / f"{key[:32]}.json").write_text(own[:start] + key + own[start + 64 :])
+    return folder.parent
+
+
+@pytest.mark.slow
+def test_a_board_from_100000_records_takes_under_20_seconds(benchmark, workspace: Path) -> None:
+    def run() -> str:
+        began = time.perf_counter()
+        data = load_records(workspace)
+        benchmark.extra_info["read_seconds"] = round(time.perf_counter() - began, 2)
+        found = board(data)
+        benchmark.extra_info["board_seconds"] = round(time.perf_counter() - began, 2)
+        benchmark.extra_info["records"] = len(data)
+        assert len(found) == len(METRICS) * MODELS * SECTIONS
+        assert found["rank_best"].notna().all()
+        return render(found, "table", {})
+
+    text = benchmark.pedantic(run, rounds=1)
+    assert "model_499" in text
+    assert benchmark.extra_info["records"] == 100_000
+    assert benchmark.stats["max"] < LIMIT

@@ -1,0 +1,71 @@
+"""How long the command line takes to answer; wall time of whole processes, interpreter included."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from pytest_benchmark.fixture import BenchmarkFixture
+
+from suite import records
+from suite.plan import Selection, make_plan
+
+#: Command -> seconds it may take.
+LIMITS = {"--help": 0.3, "list": 0.5}
+
+
+@pytest.mark.parametrize("command", LIMITS)
+def test_a_command_answers_at_once(benchmark: BenchmarkFixture, command: str) -> None:
+    def answer() -> None:
+        subprocess.run([sys.executable, "-m", "suite", command], check=True, capture_output=True)
+
+    benchmark.pedantic(answer, rounds=9, warmup_rounds=1)
+    median = benchmark.stats.stats.median
+    benchmark.extra_info.update(median_seconds=median, limit_seconds=LIMITS[command])
+    assert median < LIMITS[command]
+
+
+def test_planning_ten_thousand_done_cells_takes_under_three_seconds(
+    benchmark: BenchmarkFixture, tmp_path: Path
+) -> None:
+    first = Selection(seeds=(0,), workspace=str(tmp_path))
+    per_seed = len(make_plan(first).cells)
+    selection = dataclasses.replace(first, seeds=tuple(range(-(-10_000 // per_seed))))
+    plan = make_plan(selection)
+    _write_records(plan)
+
+    found = benchmark.pedantic(make_plan, (selection,), rounds=5, warmup_rounds=1)
+    median = benchmark.stats.stats.median
+    benchmark.extra_info.update(median_seconds=median, cells=len(found.cells))
+    assert found.counts() == {"done": len(found.cells)}
+    assert len(found.cells) >= 10_000
+    assert median < 3
+
+
+def test_a_hundred_thousand_records_are_read_in_under_fifteen_seconds(
+    benchmark: BenchmarkFixture, tmp_path: Path
+) -> None:
+    metrics = {f"m{i}": {"value": i / 7, "unit": "nats", "direction": "lower", "se": 0.1, "n": 400} for i in range(12)}
+    record = records.Record("", "ok", "t", "b", "digits", 0, metrics=metrics, env=records.environment())
+    raw = dataclasses.asdict(record)
+    (tmp_path / "records").mkdir()
+    for number in range(100_000):
+        raw["key"] = f"{number:064x}"[::-1]
+        records.record_path(tmp_path, raw["key"]).write_text(json.dumps(raw))
+
+    found = benchmark.pedantic(records.read_raw, ([tmp_path],), rounds=1)
+    benchmark.extra_info.update(median_seconds=benchmark.stats.stats.median)
+    assert len(found) == 100_000
+    assert benchmark.stats.stats.median < 15
+
+
+def _write_records(plan: object) -> None:
+    """Writes an ok record for every cell, without the fsync of the real thing."""
+    (Path(plan.workspace) / "records").mkdir(parents=True, exist_ok=True)
+    for cell in plan.cells:
+        record = records.new(cell, plan.baselines[cell.baseline], plan.tasks[cell.task], "ok")
+        records.record_path(plan.workspace, cell.key).write_text(json.dumps(dataclasses.asdict(record)))

@@ -1,0 +1,66 @@
+"""One contract for all: every baseline passes the integrity checks and can be scored, every task scores."""
+
+from __future__ import annotations
+
+import functools
+
+import pytest
+import torch
+
+from suite import channel, check, data, integrity, registry, rehearsal
+from suite.check import Finding, run_check
+
+BASELINES = registry.discover("baseline")
+TASKS = registry.discover("task")
+
+
+@pytest.fixture(autouse=True)
+def _short_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The contract is about shapes and promises: a channel that is fitted roughly will do."""
+    torch.set_num_threads(1)
+    monkeypatch.setattr(channel, "STARTS", (1.0,))
+    monkeypatch.setattr(channel, "MAX_BLOCKS", 1)
+    monkeypatch.setattr(channel, "BLOCK_STEPS", 2)
+
+
+@functools.cache
+def specimen(name: str) -> integrity.Specimen:
+    entry = BASELINES[name]
+    cls = registry.load(registry.source(entry))
+    return integrity.Specimen.grow(cls, entry.params, data.load(check.DATASET))
+
+
+def complaints(findings: list[Finding]) -> list[str]:
+    return [f"{finding.check}: {finding.reason}" for finding in findings if finding.status == "fail"]
+
+
+@pytest.mark.parametrize("name", BASELINES)
+def test_every_baseline_passes_the_integrity_checks(name: str) -> None:
+    findings = [run_check(name, c.__name__, lambda c=c: c(specimen(name))) for c in integrity.CHECKS]
+    assert not complaints(findings)
+
+
+@pytest.mark.parametrize("name", BASELINES)
+def test_every_baseline_is_scored_by_every_task_or_told_why_not(name: str) -> None:
+    subject = rehearsal.subject_of(specimen(name))
+    findings = [
+        run_check(name, task_name, lambda task=task: str(rehearsal.score(task, subject).metrics))
+        for task_name, task in rehearsal.tasks(subject.dataset.info)
+    ]
+    assert not complaints(findings)
+    assert all(finding.reason for finding in findings)
+    assert any(finding.status == "pass" for finding in findings)
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_every_task_keeps_its_promises(name: str) -> None:
+    cls = registry.load(registry.source(TASKS[name]))
+    findings = list(check.check_task(cls, name))
+    assert not complaints(findings)
+    assert TASKS[name].static["primary"] == cls.primary
+
+
+def test_every_baseline_says_what_it_is_and_what_its_groups_hold() -> None:
+    for entry in BASELINES.values():
+        assert entry.static["summary"], entry.name
+        assert not entry.static.get("groups") or entry.static.get("core", "z") in entry.static["groups"], entry.name
