@@ -37,7 +37,7 @@ class Plan:
         tasks: Name on the board -> source.
         workspace: Absolute path.
         data_root: Absolute path.
-        history: The workspace's records where a cell was left to run; none where all are done.
+        history: The workspace's records where there is something to run; none where there is not.
         previous: Key of a stale cell -> the record it replaces.
         warnings: One line per corrupt record or alarm met on the way.
     """
@@ -195,10 +195,10 @@ def _cells(selection: Selection, tasks: Resolved, baselines: Resolved, hashes: M
 
 
 def _look_up(plan: Plan, cells: Sequence[Cell], infos: Mapping[str, DatasetInfo]) -> Plan:
-    """Returns the plan with the state of every cell. The whole history is read only where a cell has no record."""
+    """Returns the plan with the state of every cell. The whole history is read only where there is something to run."""
     known = records.read_keys(plan.workspace, (cell.key for cell in cells), plan.warnings)
-    settled = all(cell.key in known and known[cell.key]["status"] in records.SETTLED for cell in cells)
-    history = [] if settled else records.read_raw([plan.workspace], [])
+    complete = all(cell.key in known and not _runs(known[cell.key], plan.selection.retry) for cell in cells)
+    history = [] if complete else records.read_raw([plan.workspace], plan.warnings)
     latest = {_names(raw): raw for raw in sorted(history, key=lambda raw: raw["finished"])}
     previous = {
         cell.key: latest[names] for cell in cells if cell.key not in known and (names := _names(vars(cell))) in latest
@@ -227,9 +227,8 @@ def _state(
     if refusal:
         return "unsupported", refusal, False
     if record is not None:
-        status = record["status"]
-        state = "done" if status == "ok" else status
-        return state, record["reason"], status == "killed" or status in retry
+        state = "done" if record["status"] == "ok" else record["status"]
+        return state, record["reason"], _runs(record, retry)
     if previous is not None:
         return (
             "stale",
@@ -237,6 +236,11 @@ def _state(
             True,
         )
     return "missing", "not run", True
+
+
+def _runs(record: Mapping[str, Any], retry: Sequence[str]) -> bool:
+    """Whether a cell that has a record runs again: what was killed says nothing of the cell."""
+    return record["status"] == "killed" or record["status"] in retry
 
 
 def _refusal(task: Source, baseline: Source, info: DatasetInfo) -> str:

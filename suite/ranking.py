@@ -57,29 +57,20 @@ def _overall(part: DataFrame) -> DataFrame:
     """
     official = part[part["official"]]
     official = official[official["task_version"] == official.groupby("task")["task_version"].transform("max")]
-    tasks = official["task"].nunique()
-    empty = pd.DataFrame({"overall": [], "overall_best": [], "overall_worst": []}, index=pd.Index([], name="model"))
-    means = _mean_ranks(official) if tasks > 1 else {}
-    families = dict(zip(part["model"], part["family"], strict=True))
-    chosen: dict[str, str] = {}
-    for model, mean in means.items():
-        if families[model] not in chosen or mean < means[chosen[families[model]]]:
-            chosen[families[model]] = model
-    if not chosen:
-        return empty
-    counting = official[official["model"].isin(list(chosen.values()))]
-    final = pd.Series(means if len(chosen) == len(means) else _mean_ranks(_ranked(counting)), name="overall")
-    best = [1 + int((final < mean - 1e-9).sum()) for mean in final]
-    worst = [len(final) - int((final > mean + 1e-9).sum()) for mean in final]
-    return pd.DataFrame({"overall": final, "overall_best": best, "overall_worst": worst}).rename_axis("model")
+    means = _mean_ranks(official) if official["task"].nunique() > 1 else pd.Series(dtype=float)
+    families = part.drop_duplicates("model").set_index("model")["family"]
+    chosen = means.groupby(families.reindex(means.index)).idxmin()
+    if len(chosen) < len(means):
+        means = _mean_ranks(_ranked(official[official["model"].isin(chosen)]))
+    best = [1 + int((means < mean - 1e-9).sum()) for mean in means]
+    worst = [len(means) - int((means > mean + 1e-9).sum()) for mean in means]
+    return pd.DataFrame({"overall": means, "overall_best": best, "overall_worst": worst}).rename_axis("model")
 
 
-def _mean_ranks(official: DataFrame) -> dict[str, float]:
-    """Returns the mean middle rank of each model that is ranked in every official task."""
-    tasks = official["task"].nunique()
+def _mean_ranks(official: DataFrame) -> pd.Series[float]:
+    """Returns, by model, the mean middle rank of those that are ranked in every official task."""
     middle = ((official["rank_best"] + official["rank_worst"]) / 2).groupby(official["model"], sort=False)
-    means = middle.mean()[middle.count() == tasks]
-    return {str(model): float(mean) for model, mean in means.items()}
+    return middle.mean()[middle.count() == official["task"].nunique()]
 
 
 def ordered(cells: DataFrame, sort: str | None = None) -> DataFrame:

@@ -98,8 +98,12 @@ class Tracker:
         self._logged += 1
         self._queue.put(record)
         if self._thread is None:
-            self._thread = threading.Thread(target=self._work, name="tracking", daemon=True)
-            self._thread.start()
+            thread = threading.Thread(target=self._work, name="tracking", daemon=True)
+            try:
+                thread.start()
+                self._thread = thread
+            except RuntimeError as error:  # the system gives no more threads
+                self._warn(error)
 
     def close(self, timeout: float = 30.0) -> int:
         """Waits until everything is mirrored, at most ``timeout`` seconds; returns how many records are not."""

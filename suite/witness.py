@@ -11,6 +11,8 @@ from typing import Any
 
 #: What importing a module opens; data inside an installed package are not code.
 CODE = {".py", ".pyc", ".so", ".pyd", ".dll", ".dylib"}
+#: Folders in which packages describe themselves; libraries look there for plugins.
+METADATA = {".dist-info", ".egg-info"}
 #: Where the system tells about itself.
 SYSTEM = ("/proc/", "/sys/", "/dev/", "/etc/")
 CALLS = {"socket.connect", "socket.getaddrinfo", "subprocess.Popen", "os.system", "os.posix_spawn"}
@@ -46,9 +48,8 @@ class Witness:
             return
         if event in CALLS:
             self.seen.append(f"reaches outside its process ({event})")
-        elif (
-            event == "open" and isinstance(args[0], str | bytes) and not args[2] & os.O_EXCL
-        ):  # a new file holds nothing
+        elif event == "open" and isinstance(args[0], str | bytes) and not args[2] & os.O_EXCL:  # a new file is empty
             path = Path(args[0].decode() if isinstance(args[0], bytes) else args[0])
-            if path.suffix not in CODE and path.name not in self._allowed and not str(path).startswith(SYSTEM):
+            known = path.suffix in CODE or path.name in self._allowed or str(path).startswith(SYSTEM)
+            if not known and path.parent.suffix not in METADATA:
                 self.seen.append(f"opens {path}")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import functools
+from dataclasses import replace
 
 import pytest
 import torch
 
-from suite import channel, check, data, integrity, registry, rehearsal
-from suite.check import Finding, run_check
+from suite import channel, data, integrity, registry, rehearsal
+from suite.check import Finding, check_task, run_check
 
 BASELINES = registry.discover("baseline")
 TASKS = registry.discover("task")
@@ -24,10 +25,22 @@ def _short_fits(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @functools.cache
+def some_digits() -> data.Dataset:
+    """Few of them, so that a task takes seconds."""
+    whole = data.load("digits")
+
+    def few(split: data.Split, n: int) -> data.Split:
+        return data.Split(split.grey[:n], split.labels[:n])
+
+    test = few(whole.test, 60)
+    spec = replace(whole.spec, train_images=400)
+    return replace(whole, spec=spec, train=few(whole.train, 400), val=few(whole.val, 60), read_test=lambda: test)
+
+
+@functools.cache
 def specimen(name: str) -> integrity.Specimen:
     entry = BASELINES[name]
-    cls = registry.load(registry.source(entry))
-    return integrity.Specimen.grow(cls, entry.params, data.load(check.DATASET))
+    return integrity.Specimen.grow(registry.load(registry.source(entry)), entry.params, some_digits())
 
 
 def complaints(findings: list[Finding]) -> list[str]:
@@ -42,7 +55,7 @@ def test_every_baseline_passes_the_integrity_checks(name: str) -> None:
 
 @pytest.mark.parametrize("name", BASELINES)
 def test_every_baseline_is_scored_by_every_task_or_told_why_not(name: str) -> None:
-    subject = rehearsal.subject_of(specimen(name))
+    subject = replace(rehearsal.subject_of(specimen(name)), seed=1)  # of seed 0 an untrained twin is scored as well
     findings = [
         run_check(name, task_name, lambda task=task: str(rehearsal.score(task, subject).metrics))
         for task_name, task in rehearsal.tasks(subject.dataset.info)
@@ -53,9 +66,10 @@ def test_every_baseline_is_scored_by_every_task_or_told_why_not(name: str) -> No
 
 
 @pytest.mark.parametrize("name", TASKS)
-def test_every_task_keeps_its_promises(name: str) -> None:
+def test_every_task_keeps_its_promises(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     cls = registry.load(registry.source(TASKS[name]))
-    findings = list(check.check_task(cls, name))
+    monkeypatch.setattr(data, "load", lambda name: some_digits())
+    findings = list(check_task(cls, name))
     assert not complaints(findings)
     assert TASKS[name].static["primary"] == cls.primary
 
