@@ -26,6 +26,7 @@ def _logit(probability: Tensor) -> Tensor:
 class PixelMarginals(Baseline):
     """No latents: every pixel is on with its add-one frequency in training, (n_i + 1) / (N + 2). The floor."""
 
+    family = "pixel_marginals"
     summary = "no latents; the frequency of each pixel (the floor)"
     core = ""
     logits: Tensor
@@ -51,6 +52,7 @@ class PixelMarginals(Baseline):
 class Copy(Baseline):
     """The image itself as a binary code. Distortion 0, and the code costs exactly what the floor costs."""
 
+    family = "copy"
     summary = "the binarized image as its own code (copying buys nothing)"
     core = "image"
     groups = {"image": "one bit per pixel, a discrete code"}
@@ -65,6 +67,7 @@ class Copy(Baseline):
 class RawPixels(Baseline):
     """The pixels as a real code, and the identity as decoder."""
 
+    family = "raw_pixels"
     summary = "the pixels as a real code, decoded by the identity"
     core = "pixels"
     groups = {"pixels": "the image, a deterministic code"}
@@ -79,6 +82,7 @@ class RawPixels(Baseline):
 class PrincipalComponents(Baseline):
     """PCA of the grey training images: the best linear code in squared error."""
 
+    family = "pca"
     summary = "principal components of the grey images, a linear code"
     paper = "Pearson 1901, On lines and planes of closest fit; Hotelling 1933"
     groups = {"z": "coordinates on the components, a deterministic code"}
@@ -113,6 +117,7 @@ class RandomEncoder(Baseline):
     Its features alone reach about 96.5 % on MNIST: what an encoder's architecture gives before any learning.
     """
 
+    family = "random_encoder"
     summary = "an untrained conv encoder with a least-squares linear decoder"
     groups = {"z": "the last feature maps (392 numbers for 28 x 28 images), a deterministic code"}
     readout: Tensor
@@ -153,6 +158,7 @@ class BernoulliMixture(Baseline):
     square root of r costs more than its importance-weighted bound, which costs more than -log p(x).
     """
 
+    family = "bernoulli_mixture"
     summary = "mixture of product Bernoullis with an exact likelihood"
     paper = "Bishop 2006, Pattern Recognition and Machine Learning, section 9.3.3"
     core = "component"

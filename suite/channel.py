@@ -137,14 +137,14 @@ def _kind(q: D.Distribution | Discrete | Tensor) -> str:
 def _add(group: _Survey, q: D.Distribution | Discrete | Tensor, value: Tensor, where: str) -> None:
     if value.shape[1:] != group.shape:
         raise ContractError(f"{where}: expected shape {tuple(group.shape)} per image, found {tuple(value.shape[1:])}")
-    if group.kind == "discrete":
+    if isinstance(q, Discrete) or group.kind == "discrete":
         counts = _counts(q)
         group.counts = counts if group.counts is None else group.counts + counts
         return
     loc = q if isinstance(q, Tensor) else mode(q)
     flat = loc.reshape(len(loc), -1)
     group.moments = group.moments or Moments.empty(flat.shape[1], flat.device)
-    group.moments = group.moments.add(flat, None if isinstance(q, Tensor) else q.variance.reshape(len(loc), -1))  # type: ignore[union-attr]
+    group.moments = group.moments.add(flat, None if isinstance(q, Tensor) else q.variance.reshape(len(loc), -1))
 
 
 def _counts(q: D.Distribution | Discrete | Tensor) -> Tensor:

@@ -108,6 +108,7 @@ def _baseline_checks(specimen: Specimen) -> Iterator[tuple[str, Callable[[], str
     for function in checks:
         yield function.__name__.replace("_", " "), lambda function=function: function(specimen)  # type: ignore[misc]
     subjects = rehearsal.public_and_secret(specimen)
+    yield "no test image by heart", lambda: rehearsal.no_test_image_by_heart(subjects[0])
     for name, task in rehearsal.tasks(specimen.dataset.info):
         yield f"task {name}", lambda task=task: rehearsal.same_under_secret_noise(task, *subjects)  # type: ignore[misc]
 

@@ -46,6 +46,7 @@ PRIVATE = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",  # a trial that was granted no GPU sees none
     "RAY_AUTH_MODE": "token",
     "RAY_memory_monitor_refresh_ms": "0",  # its kills would abort the whole run
+    "RAY_worker_niceness": "0",  # Ray would give trials the lowest priority
 }
 
 
@@ -153,9 +154,8 @@ def _fit(ledgers: Sequence[Ledger], execution: Execution, scratch: Path, remote:
     """Runs one Tuner over the trials; returns why Ray gave up, or None."""
     from ray import tune
 
-    function = tune.with_parameters(
-        _work, trials=[ledger.trial for ledger in ledgers], scratch=str(scratch), memory=execution.memory
-    )
+    trials = [dataclasses.replace(ledger.trial, cells=tuple(ledger.left.values())) for ledger in ledgers]
+    function = tune.with_parameters(_work, trials=trials, scratch=str(scratch), memory=execution.memory)
     resources = {"cpu": execution.threads, "gpu": execution.gpus_per_trial}
     watch = _callback(ledgers, scratch)
     tuner = tune.Tuner(

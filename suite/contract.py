@@ -134,6 +134,7 @@ class Baseline(nn.Module):
     Class attributes:
         summary: One line for lists.
         paper: Where the model is described.
+        family: Of a family's baselines the best counts in the overall order. Empty: the file's name.
         supervision: ``"none"``, ``"labels"`` or ``"semi"``; without it no label is ever handed over.
         core: The group that is meant to hold the content.
         groups: Group name -> one line on what it holds and of which kind it is.
@@ -146,6 +147,7 @@ class Baseline(nn.Module):
 
     summary: ClassVar[str] = ""
     paper: ClassVar[str] = ""
+    family: ClassVar[str] = ""
     supervision: ClassVar[str] = "none"
     core: ClassVar[str] = "z"
     groups: ClassVar[dict[str, str]] = {}

@@ -40,7 +40,7 @@ def fresh_process(s: Specimen) -> str:
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         trained, answers, seen = pool.submit(run, errand, torch.get_num_threads()).result()
     if seen:
-        raise Caught(f"the model {seen[0]}")
+        raise Caught(f"the model {', '.join(dict.fromkeys(seen[:3]))}")
     if trained != s.model.parameter_hash():
         raise Caught("trained again in a fresh process with the same seed, the parameters differ")
     expected = of_decoder(s.model, values)

@@ -113,7 +113,7 @@ def board(
         records: From ``load_records``, or records as plain dicts.
         datasets: What to show, as ``tasks``, ``baselines`` and ``seeds``; empty shows all there is.
         tasks: By name.
-        baselines: By name; all parameters of one name.
+        baselines: By name, as the board shows them.
         budget: One budget.
         precision: One precision.
         metrics: Names or patterns (``rate/*``); empty shows what each task ranks.
@@ -123,7 +123,7 @@ def board(
 
     Returns:
         One row per (section, task column, model), in the order of the page; the columns say what was measured
-        (``value``, ``half``, ``seeds``, ``expected``, ``ranked_best``, ...) or why not (``status``, ``reason``).
+        (``value``, ``half``, ``seeds``, ``expected``, ``rank_best``, ...) or why not (``status``, ``reason``).
 
     Raises:
         UserError: If a name is not among the records, or nothing is left to show.

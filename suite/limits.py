@@ -75,8 +75,9 @@ def black_box(path: Path, seconds: float | None) -> Iterator[None]:
 
 
 def cause_of_death(path: Path, seconds: float | None) -> tuple[str, str, str]:
-    """Returns (status, reason, stack) of a process that ended inside ``black_box(path, seconds)``."""
+    """Returns (status, reason, stack) of a process that ended inside ``black_box(path, seconds)``; takes the note."""
     note = path.read_text(errors="replace").strip() if path.is_file() else ""
+    path.unlink(missing_ok=True)
     if note.startswith("Timeout"):
         return "timeout", f"not done after {seconds:g} s", _stack(note)
     if note.startswith("Fatal Python error"):

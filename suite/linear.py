@@ -63,9 +63,18 @@ def rotate(train: Tensor, *others: Tensor) -> tuple[Tensor, ...]:
     A logistic regression with an L2 penalty is the same before and after; directions that the training rows do
     not fill are left out, since its weights are zero there.
     """
-    mean, axes, variances = principal_axes(train)
+    mean, axes, variances = principal_axes(train) if len(train) >= train.shape[1] else _axes_of_few(train)
     axes = axes[:, variances >= NEGLIGIBLE_VARIANCE * variances[0]]
     return tuple((x - mean.to(x.dtype)) @ axes.to(x.dtype) for x in (train, *others))
+
+
+def _axes_of_few(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """``principal_axes`` of fewer rows than columns, from their inner products: at most N of them."""
+    mean = x.mean(0, dtype=torch.float64)
+    centred = x.double() - mean
+    variances, rows = torch.linalg.eigh(centred @ centred.T / len(x))
+    scale = (variances * len(x)).clamp_min(torch.finfo(torch.float64).tiny).rsqrt()
+    return mean, (centred.T @ rows * scale).flip(1), variances.flip(0).clamp_min(0)
 
 
 @dataclass(frozen=True)

@@ -43,8 +43,8 @@ class Entry:
 
     @property
     def static(self) -> dict[str, Any]:
-        """The class's literal attributes, with ``family`` (the file's name)."""
-        return {**self.facts.static, "family": self.path.stem}
+        """The class's literal attributes, with ``family`` (the file's name where the class names none)."""
+        return {**self.facts.static, "family": self.facts.static.get("family") or self.path.stem}
 
 
 def discover(kind: str, extra: Sequence[str] = ()) -> dict[str, Entry]:

@@ -7,10 +7,13 @@ import secrets
 from collections.abc import Iterator
 
 import torch
+from torch import Tensor
 
 from suite import records, registry, seeds, training
+from suite.channel import fit_channel
+from suite.coding import batches
 from suite.contract import Baseline, Score, Task
-from suite.data import Dataset, DatasetInfo
+from suite.data import Dataset, DatasetInfo, Split, binarize
 from suite.errors import ContractError
 from suite.integrity import BUDGET, Caught, Specimen
 from suite.subject import Subject, make_subject
@@ -69,6 +72,28 @@ def same_under_secret_noise(task: Task, public: Subject, secret: Subject) -> str
     if abs(a - b) > allowed:
         raise Caught(f"{name} {a:.4g}, but {b:.4g} with a secret noise seed (allowed: {allowed:.2g} apart)")
     return f"{seen}; {b:.4g} with a secret noise seed"
+
+
+def no_test_image_by_heart(subject: Subject) -> str:
+    """Test images shifted by one pixel and freshly binarized cost as much more as validation images do."""
+    channel = fit_channel(subject)
+
+    def nats(bits: Tensor) -> Tensor:
+        rng, prices = subject.rng("heart"), []
+        for (b,) in batches(bits):
+            message = channel.send(channel.model.encode(b), len(b), rng)
+            prices.append(channel.distortion(message.values, b) + message.rate)
+        return torch.cat(prices)
+
+    def rise(split: Split) -> Tensor:
+        return nats(binarize(split.grey.roll(1, -1))) - nats(split.binary)
+
+    test, val = rise(subject.dataset.test), rise(subject.dataset.val)
+    error = float((test.var() / len(test) + val.var() / len(val)).sqrt())
+    seen = f"shifted test images cost {float(test.mean()):.3g} nats more, validation images {float(val.mean()):.3g}"
+    if float(test.mean() - val.mean()) > ERRORS * error + SHARE * float(nats(subject.dataset.val.binary).mean()):
+        raise Caught(seen)
+    return seen
 
 
 def _error_of_difference(first: Score, second: Score, name: str) -> float:

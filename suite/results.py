@@ -32,7 +32,6 @@ NOT_RUN = "not run"
 #: What a row says of its model, as the model's newest record has it.
 MODEL = ["baseline_params", "family", "supervision", "parameters", "flops_per_image", "train_seconds"]
 
-
 #: What is needed of each record.
 _NEEDED = [
     *("key", "status", "reason", "stale", "task", "task_version", "task_params", "official", "primary", "baseline"),
@@ -50,7 +49,7 @@ def results(data: pd.DataFrame, metrics: Sequence[str]) -> Iterator[dict[str, An
     """Yields one row per (section, task column, model), also where the model has no record for the column.
 
     Args:
-        data: Records as ``board.current`` leaves them.
+        data: Records as ``leaderboard.current`` leaves them.
         metrics: Names or patterns; empty takes what each task ranks.
 
     Raises:

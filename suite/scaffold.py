@@ -39,8 +39,8 @@ def write(kind: str, name: str, folder: str | Path = ".") -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("x", encoding="utf-8") as file:
             file.write(template.substitute(name=name, class_name=class_name))
-    except FileExistsError as error:
-        raise UserError(f"{path} is there already; nothing was written") from error
     except OSError as error:
+        if path.exists():
+            raise UserError(f"{path} is there already; nothing was written") from error
         raise UserError(f"{path} can't be written: {error.strerror}") from error
     return path

@@ -181,8 +181,8 @@ def _rules(part: pd.DataFrame) -> list[str]:
         notes.append(f"Preliminary: under {MIN_SEEDS} seeds nothing is ranked ({_seeds(part)}).")
     if part["rank_best"].notna().any():
         notes.append(
-            "Rank a-b: a - 1 models are significantly better (5 % level for each pair, over seeds and images), and all "
-            "but b significantly worse; within one table. Models that lack a seed or a cell are not ranked."
+            "Rank a-b: of the n models that are ranked in a table's column, a - 1 are significantly better and n - b "
+            "significantly worse (5 % level for each pair). A model that lacks a seed is not ranked."
         )
     if part["overall"].notna().any():
         tasks = ", ".join(part[part["official"]]["task"].unique())

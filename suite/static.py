@@ -18,6 +18,7 @@ BASES = {"baseline": "Baseline", "task": "Task"}
 LITERALS = {
     "baseline": (
         "summary",
+        "family",
         "paper",
         "supervision",
         "core",

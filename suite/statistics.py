@@ -184,7 +184,7 @@ def significant(a: Moments, b: Moments, level: float = LEVEL) -> NDArray[np.int6
     found = squared > quantile(fewest, level) ** 2 * seed + image
     unclear = ~found & (squared > quantile(np.inf, level) ** 2 * seed + image)
     if unclear.any():
-        _, half = difference(*(_at(m, unclear, d.shape) for m in (a, b)), level)
+        _, half = difference(_at(a, unclear, d.shape), _at(b, unclear, d.shape), level)
         found[unclear] = squared[unclear] > half**2
     return (np.sign(d) * found).astype(np.int64)
 

@@ -88,6 +88,7 @@ class LatentAblation(Task):
         Metric("gradient/*", "nats", "", "norm of d distortion / d group, times the group's scale"),
         Metric("active_units/*", "units", "", f"dimensions with variance > {ACTIVE} and KL > {ACTIVE} nats"),
         Metric("distortion", "nats", "lower", "intact, same transmissions"),
+        Metric("floor", "nats", "", "weakest_net of a model without latents"),
     )
     anchors = (
         Anchor("floor", "0: a model without latents"),
@@ -108,7 +109,7 @@ class LatentAblation(Task):
         """Ablates every group; see ``Task.score``."""
         channel = fit_channel(subject)
         experiment = _Experiment(subject, channel)
-        score = Score(metrics={"distortion": Measure.mean(experiment.intact)})
+        score = Score(metrics={"distortion": Measure.mean(experiment.intact), "floor": Measure(0.0)})
         if not experiment.groups:
             score.metrics["weakest_net"] = Measure(0.0, 0.0, len(experiment.intact))
             score.per_image["weakest_net"] = torch.zeros(len(experiment.intact)).numpy()

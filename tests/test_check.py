@@ -189,6 +189,39 @@ def test_the_cheat_is_caught(cheat: type[Baseline], check: str, reason: str) -> 
     assert re.search(reason, found.reason), found
 
 
+class Memorizer(Honest):
+    """Knows the test images by heart and sends their number; of any other image, whether it has much ink."""
+
+    groups: ClassVar[dict[str, str]] = {"z": "little ink, much ink, or the number of a test image"}
+
+    def __init__(self, spec: DataSpec) -> None:
+        super().__init__(spec)
+        known = data.load("digits").test.binary
+        self.register_buffer("logits", torch.cat([torch.zeros(2, *spec.shape), 10 * known - 5]))
+
+    def fit(self, train: TrainSet) -> None:
+        for i in (0, 1):
+            rows = train.binary[self.much_ink(train.binary) == i]
+            self.logits[i] = torch.logit((rows.sum(0) + 1) / (len(rows) + 2))
+
+    def much_ink(self, x: Tensor) -> Tensor:
+        return (x.mean((1, 2, 3)) > 0.31).long()
+
+    def encode(self, x: Tensor) -> Latents:
+        same = torch.cdist(10 * x.flatten(1) - 5, self.logits[2:].flatten(1)) < 1
+        z = torch.where(same.any(1), same.int().argmax(1) + 2, self.much_ink(x))
+        return {"z": Discrete(z, len(self.logits))}
+
+    def decode(self, values: Values) -> Tensor:
+        return self.logits[values["z"]]
+
+
+def test_a_model_that_knows_the_test_images_by_heart_is_caught_by_shifting_them() -> None:
+    subject = rehearsal.subject_of(Specimen.grow(Memorizer, {}, data.load("digits")))
+    with pytest.raises(Caught, match="shifted test images cost"):
+        rehearsal.no_test_image_by_heart(subject)
+
+
 class NoiseReplayer(Honest):
     """Hides its code in noise that nobody charges, and takes the published noise out again."""
 
@@ -308,6 +341,27 @@ def test_copying_the_image_costs_what_the_floor_costs() -> None:
     floor, copy = reconstruction_of("pixel_marginals"), reconstruction_of("copy")
     assert copy["distortion"] < 1e-6
     assert copy["nats"] == pytest.approx(floor["nats"], abs=1e-3)
+
+
+class NaiveSkip(Honest):
+    """Sends its core and, past it, the image."""
+
+    groups: ClassVar[dict[str, str]] = {"z": "4 units", "skip": "the image, a deterministic code"}
+
+    def encode(self, x: Tensor) -> Latents:
+        return {**super().encode(x), "skip": x}
+
+    def decode(self, values: Values) -> Tensor:
+        return 20 * values["skip"] - 10 + 0.01 * super().decode(values)
+
+
+def test_a_skip_past_the_core_reconstructs_everything_and_pays_for_it() -> None:
+    specimen = Specimen.grow(NaiveSkip, {}, data.load("digits"))
+    score = rehearsal.score(task("reconstruction"), rehearsal.subject_of(specimen))
+    floor = reconstruction_of("pixel_marginals")["nats"]
+    assert score.metrics["distortion_mode"].value < 1
+    assert score.metrics["nats"].value > floor - 30
+    assert score.metrics["core_nats"].value > floor - 30
 
 
 # --- the command --------------------------------------------------------------------------------------------

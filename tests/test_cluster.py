@@ -114,6 +114,18 @@ def test_what_no_node_can_hold_is_refused_at_once(tmp_path: Path) -> None:
         run_ray([], Witness(), Execution(gpus_per_trial=7), tmp_path)
 
 
+def test_trials_that_ray_loses_again_and_again_are_killed_in_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_task(tmp_path / "toys")
+    write_baseline(tmp_path / "toys", "Toy")
+    monkeypatch.setattr("suite.cluster._fit", lambda *arguments: "OutOfMemoryError")
+    found = run(tmp_path, select(tmp_path, ("toy",), ("error",), 2))
+    assert found.outcomes("toy") == ["killed", "killed"]
+    assert found.records["toy", 0, "error"].reason == "Ray lost the trial 2 times: OutOfMemoryError"
+
+
 def test_an_error_of_the_driver_ends_the_run_and_is_not_blamed_on_a_trial(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

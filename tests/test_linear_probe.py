@@ -11,9 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from suite import linear
-from suite.contract import Baseline, DataSpec, Score, Unsupported
+from suite.contract import Baseline, DataSpec, Discrete, Score, Unsupported
 from suite.finetuning import Labelled, head_curve
 from suite.seeds import numpy_rng
+from suite.subject import compute_features
 from suite.trust import Frozen
 from tasks import linear_probe
 from tasks.linear_probe import LinearProbe, _Splits, balanced_subset, few_labels, indicators, narrow, prepare, probe
@@ -91,6 +92,7 @@ def test_width_beyond_the_limit_is_projected_to_it() -> None:
     assert narrowed.test.shape == (400, linear_probe.WIDTH)
     correlations = torch.corrcoef(narrowed.train.T)
     torch.testing.assert_close(correlations, torch.eye(linear_probe.WIDTH), atol=1e-3, rtol=0)
+    torch.testing.assert_close(narrowed.train.std(0, correction=0), torch.ones(linear_probe.WIDTH))
 
 
 def test_principal_axes_span_the_data_in_falling_order() -> None:
@@ -101,6 +103,15 @@ def test_principal_axes_span_the_data_in_falling_order() -> None:
     torch.testing.assert_close(axes.T @ axes, torch.eye(3, dtype=torch.float64))
     assert axes.abs().argmax(0).tolist() == [0, 2, 1]
     torch.testing.assert_close(variances.sqrt().float(), spread[[0, 2, 1]], rtol=0.1, atol=0)
+
+
+def test_fewer_rows_than_features_rotate_to_the_same_coordinates() -> None:
+    x, others = torch.randn(20, 30, generator=_rng()), torch.randn(5, 30, generator=_rng(1))
+    _, axes, variances = linear.principal_axes(x)
+    rotated = linear.rotate(x, others)
+    assert rotated[0].shape == (20, 19)  # centred, twenty rows span nineteen directions
+    torch.testing.assert_close(rotated[0].var(0, correction=0), variances[:19].float())
+    torch.testing.assert_close(rotated[1].abs(), ((others - x.mean(0)) @ axes[:, :19].float()).abs(), atol=1e-4, rtol=0)
 
 
 def test_rotation_leaves_the_penalized_fit_as_it_was_and_drops_empty_directions() -> None:
@@ -241,6 +252,7 @@ def test_few_labels_are_measured_where_the_split_gives_them_and_noted_where_not(
     metrics = few_labels(prepare(_features(labels, signal=3)), labels, "toy", notes)
     assert list(metrics) == ["labels_100"]
     assert metrics["labels_100"].n == linear_probe.DRAWS
+    assert metrics["labels_100"].se  # the draws differ
     assert metrics["labels_100"].value > 80
     assert notes == [f"no labels_{size}: the training split can't give {size} in balance" for size in (600, 1000, 3000)]
 
@@ -257,7 +269,7 @@ def test_the_card_follows_the_values_that_the_code_uses(monkeypatch: pytest.Monk
 
 
 class _Encoder(Baseline):
-    """A linear encoder of 1 x 4 x 4 images with a second group that says nothing."""
+    """A linear encoder of 1 x 4 x 4 images, a group that says nothing and one of ten names, two for each label."""
 
     def __init__(self, spec: DataSpec, moving: bool = False) -> None:
         super().__init__(spec)
@@ -267,10 +279,12 @@ class _Encoder(Baseline):
     def loss(self, batch: Any) -> dict[str, Tensor]:
         return {"loss": self.layer(batch.x.flatten(1)).sum(1)}
 
-    def encode(self, x: Tensor) -> dict[str, Tensor]:
+    def encode(self, x: Tensor) -> dict[str, Any]:
         if self.moving:
             self.calls += 1
-        return {"z": self.layer(x.flatten(1)), "side": torch.zeros(len(x), 2)}
+        flat = x.flatten(1)
+        names = flat[:, :CLASSES].argmax(1) + CLASSES * (flat[:, -1] > 0)
+        return {"z": self.layer(flat), "side": torch.zeros(len(x), 2), "name": Discrete(names, 2 * CLASSES)}
 
 
 def _model(seed: int = 0, moving: bool = False) -> Frozen:
@@ -292,8 +306,7 @@ def _subject(model: Frozen, seed: int = 0) -> Any:
     dataset = _dataset()
 
     def features(split: str) -> dict[str, Tensor]:
-        values = model.means(getattr(dataset, split).grey)
-        return {"core": model.features(values)} | {f"group/{n}": v.flatten(1) for n, v in values.items()}
+        return compute_features(model, getattr(dataset, split).grey)
 
     return SimpleNamespace(
         model=model, dataset=dataset, seed=seed, features=features, untrained=lambda: _model(1), rng=None
@@ -305,6 +318,7 @@ def test_the_task_reports_every_group_and_keeps_each_image() -> None:
     assert score.metrics["accuracy"].value > 90
     assert score.metrics["accuracy_64/z"] == score.metrics["accuracy_64"]
     assert score.metrics["accuracy_64/side"].value == pytest.approx(score.metrics["floor"].value)
+    assert score.metrics["accuracy_64/name"].value > 98  # as names; as numbers they would not separate
     assert score.metrics["features"].value == 6
     assert "random_init" not in score.metrics
     assert score.metrics["accuracy"].value == pytest.approx(score.per_image["accuracy"].mean())

@@ -49,7 +49,8 @@ def test_built_in_baselines_and_tasks_are_found_without_importing_them() -> None
     assert {"vae", "pixel_marginals", "unet_autoencoder"} <= set(baselines)
     assert {"reconstruction", "linear_probe", "input_optimization", "latent_ablation"} <= set(tasks)
     assert baselines["conditional_vae"].static["supervision"] == "labels"
-    assert baselines["copy"].static["family"] == "controls"
+    assert baselines["copy"].static["family"] == "copy"
+    assert baselines["conv_vae"].static["family"] == "vae"
     assert tasks["reconstruction"].static["official"] is True
     assert not {name for name in set(sys.modules) - before if "vae" in name}
 

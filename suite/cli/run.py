@@ -92,11 +92,13 @@ def _print_board(outcome: Outcome) -> None:
     import shutil
 
     from suite.formats import WIDTH
-    from suite.leaderboard import board, render
+    from suite.leaderboard import board, find_anchors, render
 
     if outcome.records:
         width = shutil.get_terminal_size((WIDTH, 0)).columns
-        typer.echo(render(board(outcome.records), width=width))
+        found = board(outcome.records)
+        anchors = find_anchors(set(found["task"]), outcome.plan.selection.paths)
+        typer.echo(render(found, anchors=anchors, width=width))
 
 
 def _print_summary(outcome: Outcome) -> None:

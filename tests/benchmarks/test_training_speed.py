@@ -26,7 +26,7 @@ from baselines.vae import VAE
 from suite import data, training
 from suite.contract import Batch
 
-ROUNDS = 7
+ROUNDS = 5
 BATCH, STEPS = 128, 186
 MULTIPLY_ADDS = 784 * 512 + 512 * 32 + 16 * 512 + 512 * 784
 COPIES = 20  # of the digits: an epoch of 24,000 images is long enough to be typical
