@@ -12,6 +12,7 @@ import functools
 import json
 import os
 import secrets
+import socket
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -118,6 +119,7 @@ def _connected(execution: Execution) -> Iterator[bool]:
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "CRITICAL"}
     try:
         if execution.address:
+            _knock(execution.address)
             paths = {"env_vars": {"PYTHONPATH": _python_path()}}
             ray.init(address=execution.address, runtime_env=paths, **quiet)
         else:
@@ -135,6 +137,13 @@ def _connected(execution: Execution) -> Iterator[bool]:
         yield bool(execution.address)
     finally:
         ray.shutdown()
+
+
+def _knock(address: str) -> None:
+    """Raises an OSError where nobody listens at ``HOST:PORT``: Ray itself would wait for minutes."""
+    host, _, port = address.rpartition(":")
+    if port.isdigit() and "/" not in host:
+        socket.create_connection((host, int(port)), timeout=5).close()
 
 
 def _check_feasible(execution: Execution) -> None:

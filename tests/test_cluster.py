@@ -10,7 +10,7 @@ import pytest
 
 from suite.api import execute
 from suite.cells import Trial
-from suite.cluster import _connected, _environment, run_ray
+from suite.cluster import _connected, _environment, _knock, run_ray
 from suite.errors import UserError
 from suite.executor import Execution
 from suite.plan import make_plan
@@ -112,6 +112,11 @@ def test_fresh_gives_each_trial_a_process_of_its_own(tmp_path: Path, monkeypatch
 def test_what_no_node_can_hold_is_refused_at_once(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"a trial asks for 1 CPU and 7 GPU, which no node has \(nodes: 2 CPU"):
         run_ray([], Witness(), Execution(gpus_per_trial=7), tmp_path)
+
+
+def test_an_address_where_no_cluster_is_is_told_at_once() -> None:
+    with pytest.raises(OSError, match="refused"):
+        _knock("127.0.0.1:1")
 
 
 def test_trials_that_ray_loses_again_and_again_are_killed_in_the_end(
