@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import operator
 import os
 import random
 import signal
@@ -18,7 +19,7 @@ import sys
 import threading
 import types
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -138,7 +139,7 @@ class Interpreter:
         self.handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)}
         self.hooks = [(hooks, dict(hooks)) for hooks in _global_hooks()]
         self.kl = dict(torch.distributions.kl._KL_REGISTRY)
-        self.owners = [(name, owner, _callables(owner)) for name, owner in _watched()]
+        self.owners = [(name, owner, dict(vars(owner))) for name, owner in _watched()]
 
     def restore(self) -> list[str]:
         """Puts back everything captured; returns the names of functions that had been replaced."""
@@ -170,8 +171,9 @@ class Interpreter:
         replaced = []
         for owner_name, owner, before in self.owners:
             now = vars(owner)
-            changed = [name for name, value in before.items() if now.get(name) is not value]
-            for name in changed:
+            if len(now) == len(before) and not any(map(operator.is_not, now.values(), before.values())):
+                continue
+            for name in _replaced(now, before):
                 known = any(hasattr(now.get(name), mark) for mark in _LAZY_MARKS)
                 with contextlib.suppress(AttributeError, TypeError):
                     setattr(owner, name, before[name])
@@ -204,16 +206,17 @@ def _shadowing(owner: Any, before: dict[str, Any]) -> list[str]:
     """Returns the methods that a class has been given since, over those that it inherits."""
     if not issubclass(type(owner), type):
         return []
-    new = [name for name, value in vars(owner).items() if name not in before and issubclass(type(value), _CALLABLES)]
+    new = [name for name, value in vars(owner).items() if name not in before and _is_callable(value)]
     return [name for name in new if any(name in vars(base) for base in owner.__mro__[1:])]
 
 
-def _callables(owner: Any) -> dict[str, Any]:
-    return {
-        name: value
-        for name, value in list(vars(owner).items())
-        if issubclass(type(value), _CALLABLES)  # isinstance would ask lazy objects for their class
-    }
+def _replaced(now: Mapping[str, Any], before: Mapping[str, Any]) -> list[str]:
+    """Returns the functions, methods and classes that are no longer what they were; other values may change."""
+    return [name for name, value in before.items() if now.get(name) is not value and _is_callable(value)]
+
+
+def _is_callable(value: Any) -> bool:
+    return issubclass(type(value), _CALLABLES)  # isinstance would ask lazy objects for their class
 
 
 def _global_hooks() -> Iterator[dict[Any, Any]]:

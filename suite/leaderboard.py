@@ -20,6 +20,7 @@ from suite.errors import UserError, nearest
 from suite.ranking import ordered, with_ranks
 from suite.results import SECTION, TASK, results
 from suite.sheets import Anchors
+from suite.static import read_anchors
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -209,6 +210,10 @@ def find_anchors(tasks: Iterable[str], paths: Sequence[str] = ()) -> Anchors:
         entry = found.get(task.partition(":")[0])
         if entry is not None:
             with contextlib.suppress(UserError):
-                anchors = registry.load(registry.source(entry)).anchors
-                known[task] = [(anchor.name, anchor.summary) for anchor in anchors]
+                read = read_anchors(entry.path.read_bytes(), entry.path, entry.facts.attribute)
+                known[task] = _imported_anchors(entry) if read is None else read
     return known
+
+
+def _imported_anchors(entry: registry.Entry) -> list[tuple[str, str]]:
+    return [(anchor.name, anchor.summary) for anchor in registry.load(registry.source(entry)).anchors]

@@ -9,10 +9,14 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+if TYPE_CHECKING:
+    import numpy as np
 
 #: A feature whose standard deviation is below this keeps its scale: it carries nothing but rounding.
 CONSTANT_BELOW = 1e-6
@@ -25,6 +29,8 @@ FALLS = 2
 #: A fit ends when no entry of the gradient of (mean loss + penalty) exceeds this, or this many steps are taken.
 TOLERANCE = 1e-5
 MAX_STEPS = 10_000
+#: A fit starts from the one before, moved on by this share of the last move: the path is smooth in log C.
+AHEAD = 0.6
 #: It has converged when none exceeds this share of the penalty's curvature 1 / (C n), or of 1 if that is more:
 #: float32 ends a strongly penalized fit a little above TOLERANCE.
 CONVERGED_BELOW = 1e-4
@@ -104,7 +110,7 @@ class Classifier:
         return self.classes[(x @ self.weight + self.bias).argmax(1)]
 
 
-#: A solver fits its data at one C, starting where its last fit ended.
+#: A solver fits its data at one C, starting from where its last fits ended.
 Solver = Callable[[float], Classifier]
 
 
@@ -117,11 +123,15 @@ def sklearn_solver(x: Tensor, y: Tensor) -> Solver:
     threads = ThreadpoolController()
     model = LogisticRegression(tol=TOLERANCE, max_iter=MAX_STEPS, warm_start=True)
     data, labels = x.numpy(), y.numpy()
+    path: list[tuple[np.ndarray, np.ndarray]] = []
 
     def fit(c: float) -> Classifier:
+        if len(path) > 1:
+            model.coef_, model.intercept_ = (b + AHEAD * (b - a) for a, b in zip(*path[-2:], strict=True))
         with warnings.catch_warnings(), threads.limit(limits=torch.get_num_threads()):
             warnings.simplefilter("ignore", ConvergenceWarning)  # the gradient itself is looked at instead
             model.set_params(C=c).fit(data, labels)
+        path.append((model.coef_, model.intercept_))
         weight, bias = torch.from_numpy(model.coef_.T.copy()), torch.from_numpy(model.intercept_.copy())
         if weight.shape[1] == 1:  # two classes: scikit-learn keeps the difference of their logits alone
             weight, bias = torch.cat([-weight, weight], 1) / 2, torch.cat([-bias, bias]) / 2

@@ -129,7 +129,7 @@ def outcome(record: Record) -> str:
 
 def significant(value: float, se: float | None) -> str:
     """Returns a value with its standard error, both to the error's first digit."""
-    if not se:
+    if not se or se < 1e-6:
         return f"{value:.4g}"
     digits = max(0, -int(f"{se:e}".split("e")[1]))
     return f"{value:.{digits}f} ± {se:.{digits}f}"

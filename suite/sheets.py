@@ -92,6 +92,10 @@ class Page:
     notes: list[str]
 
 
+#: Decimals beyond which no unit of a task means anything.
+FINEST = 6
+
+
 def figures(value: float, half: float) -> tuple[str, str]:
     """Returns value and half-width with as many digits as the interval justifies.
 
@@ -105,7 +109,7 @@ def figures(value: float, half: float) -> tuple[str, str]:
         return f"{value:.6g}", "0"
     exponent = math.floor(math.log10(half))
     leading = half / 10**exponent
-    decimals = 1 - exponent if leading < 3.545 else -exponent
+    decimals = min(1 - exponent if leading < 3.545 else -exponent, FINEST)
     # Adding 0.0 turns -0.0 into 0.0.
     return tuple(f"{round(x, decimals) + 0.0:.{max(decimals, 0)}f}" for x in (value, half))  # type: ignore[return-value]
 

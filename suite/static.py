@@ -71,6 +71,44 @@ def read_facts(kind: str, data: bytes, path: Path) -> list[Facts]:
     ]
 
 
+def read_anchors(data: bytes, path: Path, attribute: str) -> list[tuple[str, str]] | None:
+    """Returns (name, summary) of the anchors that a task's class declares, or None where they can't be read as text.
+
+    Their texts may format the file's own constants: a board should not import torch to print its footnotes.
+    """
+    body = parse(data, path).body
+    constants = {
+        target.id: ast.literal_eval(node.value)
+        for node in body
+        if isinstance(node, ast.Assign) and _is_literal(node.value)
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    }
+    task = next((node for node in body if isinstance(node, ast.ClassDef) and node.name == attribute), None)
+    declared = dict(_assignments(task)).get("anchors") if task else None
+    try:
+        assert isinstance(declared, ast.Tuple)
+        calls = [call for call in declared.elts if isinstance(call, ast.Call)]
+        texts = [[_text(argument, constants) for argument in call.args] for call in calls]
+        return [(name, summary) for name, summary in texts]
+    except (AssertionError, ValueError, KeyError):
+        return None
+
+
+def _text(node: ast.expr, constants: dict[str, Any]) -> str:
+    """The value of a string or of an f-string over ``constants``.
+
+    Raises:
+        ValueError: If it is anything else.
+        KeyError: If it names something that is not a constant.
+    """
+    if isinstance(node, ast.JoinedStr):
+        return "".join(_text(part, constants) for part in node.values)
+    if isinstance(node, ast.FormattedValue) and isinstance(node.value, ast.Name):
+        return format(constants[node.value.id], _text(node.format_spec, constants) if node.format_spec else "")
+    return str(ast.literal_eval(node))
+
+
 def snake_case(name: str) -> str:
     """Returns ``conv_vae`` for ``ConvVAE``."""
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()

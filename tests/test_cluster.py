@@ -19,8 +19,6 @@ from suite.selection import Selection
 from tests.test_trial import DIRT
 from tests.toys import write_baseline, write_task
 
-pytestmark = pytest.mark.xdist_group("ray")
-
 
 @pytest.fixture(scope="module", autouse=True)
 def cluster() -> Iterator[None]:

@@ -87,7 +87,13 @@ def test_the_time_left_goes_by_the_cost_of_what_is_left(monkeypatch: pytest.Monk
 
 @pytest.mark.parametrize(
     ("value", "se", "text"),
-    [(99.523, 0.31, "99.5 ± 0.3"), (0.5, 0.0123, "0.50 ± 0.01"), (1234.5, 20.0, "1234 ± 20"), (7.25, None, "7.25")],
+    [
+        (99.523, 0.31, "99.5 ± 0.3"),
+        (0.5, 0.0123, "0.50 ± 0.01"),
+        (1234.5, 20.0, "1234 ± 20"),
+        (7.25, None, "7.25"),
+        (0.5, 1e-17, "0.5"),
+    ],
 )
 def test_a_value_is_shown_to_the_digit_of_its_error(value: float, se: float | None, text: str) -> None:
     assert significant(value, se) == text

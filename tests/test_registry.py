@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from suite import registry
+from suite import registry, static
 from suite.closure import built_in_folder
 from suite.contract import DataSpec
 from suite.errors import UserError
@@ -53,6 +53,21 @@ def test_built_in_baselines_and_tasks_are_found_without_importing_them() -> None
     assert baselines["conv_vae"].static["family"] == "vae"
     assert tasks["reconstruction"].static["official"] is True
     assert not {name for name in set(sys.modules) - before if "vae" in name}
+
+
+@pytest.mark.parametrize("name", sorted(registry.discover("task")))
+def test_anchors_read_as_text_are_those_of_the_imported_task(name: str) -> None:
+    entry = registry.discover("task")[name]
+    anchors = registry.load(registry.source(entry)).anchors
+    read = static.read_anchors(entry.path.read_bytes(), entry.path, entry.facts.attribute)
+    assert read == [(anchor.name, anchor.summary) for anchor in anchors]
+
+
+def test_anchors_that_need_code_are_left_to_the_import() -> None:
+    code = b"class T(Task):\n    anchors = tuple(make())\n"
+    assert static.read_anchors(code, Path("t.py"), "T") is None
+    code = b"class T(Task):\n    anchors = (Anchor('floor', f'{HALF:.1f} and {other()}'),)\nHALF = 0.5\n"
+    assert static.read_anchors(code, Path("t.py"), "T") is None
 
 
 def test_a_folder_or_file_of_the_user_adds_to_what_is_built_in(project: Path) -> None:

@@ -163,19 +163,21 @@ def test_a_second_run_in_the_workspace_is_turned_away_with_the_first_ones_proces
     assert out == ""
 
 
-def test_a_killed_driver_loses_no_finished_cell_and_the_same_command_finishes_the_rest(shell: Shell) -> None:
+def test_a_killed_driver_loses_no_finished_cell_and_the_same_command_finishes_the_rest(
+    shell: Shell, command: Command
+) -> None:
     write_task(shell.folder / "toys", score="import time; time.sleep(0.7)")
-    command = ("-b", "toy", "--seeds", "0-5", "--workers", "2")
-    code, _, _ = shell.stop_after(2, signal.SIGKILL, *command)
+    arguments = ("-b", "toy", "--seeds", "0-5", "--workers", "2")
+    code, _, _ = shell.stop_after(2, signal.SIGKILL, *arguments)
     assert code == -signal.SIGKILL
     before = shell.records()
     assert 2 <= len(before) < 6
-    code, out, err = shell.run(*command)
+    code, out, err = shell.run(*arguments)
     assert code == 0
     assert len(err.splitlines()) == 6 - len(before)
     assert {name: raw for name, raw in shell.records().items() if name in before} == before
 
-    code, undisturbed, _ = shell.run("-b", "toy", "--seeds", "0-5", "--executor", "local", "-w", "other")
+    code, undisturbed, _ = command("-b", "toy", "--seeds", "0-5", "--executor", "local", "-w", "other")
     assert code == 0
     assert shell.metrics() == shell.metrics("other")
     assert out.split(" cells:")[0] == undisturbed.split(" cells:")[0]

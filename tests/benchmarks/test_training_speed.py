@@ -27,9 +27,9 @@ from suite import data, training
 from suite.contract import Batch
 
 ROUNDS = 5
-BATCH, STEPS = 128, 186
+BATCH, STEPS = 128, 279
 MULTIPLY_ADDS = 784 * 512 + 512 * 32 + 16 * 512 + 512 * 784
-COPIES = 20  # of the digits: an epoch of 24,000 images is long enough to be typical
+COPIES = 10  # of the digits: 93 steps an epoch
 
 
 @pytest.fixture(autouse=True)
