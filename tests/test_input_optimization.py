@@ -16,7 +16,7 @@ from suite.contract import Baseline, ContractError, DataSpec, Discrete, Unsuppor
 from suite.inputs import Found, Start, lay_out, search, typical_values
 from suite.trust import Frozen
 from tasks import input_optimization
-from tasks.input_optimization import InputOptimization, decibels, pca_outputs, pick_targets, similarity
+from tasks.input_optimization import InputOptimization, decibels, pca_outputs, pca_searched, pick_targets, similarity
 
 torch.set_num_threads(1)
 SHAPE = (1, 12, 12)
@@ -131,6 +131,16 @@ def test_a_linear_decoder_reaches_the_pca_of_its_own_span() -> None:
     gain = decibels(found.images, x) - decibels(pca_outputs(train, x, 8), x)
     assert float(gain.min()) > -0.1
     assert float(gain.mean()) < 0.5
+
+
+def test_the_reference_is_searched_and_never_worse_than_its_projection() -> None:
+    rng = _rng()
+    train, x = ((torch.rand(n, *SHAPE, generator=rng) < 0.05).float() for n in (200, 12))  # mostly dark: clipping helps
+    projected, searched = pca_outputs(train, x, 8), pca_searched(train, x, 8, 100)
+    gain = decibels(searched, x) - decibels(projected, x)
+    assert float(gain.min()) >= -1e-6
+    assert float(gain.mean()) > 0.05
+    assert torch.equal(pca_searched(train, x, PIXELS, 100), pca_outputs(train, x, PIXELS))
 
 
 def test_an_identity_decoder_reaches_the_cap_and_gains_nothing() -> None:
