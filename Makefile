@@ -30,7 +30,7 @@ lint: $(VENV)/.installed-test
 	$(BIN)/mypy
 
 benchmark: $(VENV)/.installed-test
-	$(BIN)/python -m pytest tests/benchmarks -q
+	$(BIN)/python -m pytest tests/benchmarks -q --timeout 1200 --benchmark-json=results/benchmarks.json
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks

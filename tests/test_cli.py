@@ -110,7 +110,7 @@ def test_list_shows_tasks_baselines_and_datasets(capsys: pytest.CaptureFixture[s
     rows = {line.split()[0]: line for line in out.splitlines() if line}
     assert "nats" in rows["reconstruction"]
     assert "labels" in rows["conditional_vae"]
-    assert "controls" in rows["copy"]
+    assert rows["conv_autoencoder"].split()[1] == "autoencoder"
     assert "yes" in rows["digits"]
     assert "1200" in rows["digits"]
 
