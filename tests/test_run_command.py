@@ -148,6 +148,22 @@ def test_without_ray_the_message_names_the_executor_that_needs_none(
     assert "--executor local" in err
 
 
+def test_every_official_task_scores_where_ray_mlflow_and_kornia_cannot_be_imported(shell: Shell) -> None:
+    missing = shell.folder / "missing"
+    missing.mkdir()
+    for name in ("ray", "mlflow", "kornia"):
+        (missing / f"{name}.py").write_text(f"raise ImportError('no {name} here')")
+    shell.env["PYTHONPATH"] = os.pathsep.join([str(missing), str(ROOT)])
+    tasks = ["reconstruction", "linear_probe", "input_optimization", "latent_ablation"]
+    options = [part for task in tasks for part in ("-t", task)]
+    code, out, err = shell.run(*options, "-b", "pca:components=4", "--seeds", "0", "--executor", "local")
+    assert code == 0, err
+    records = shell.records().values()
+    assert {record["task"] for record in records} >= set(tasks)
+    assert all(record["status"] == "ok" for record in records), err
+    assert "Traceback" not in err
+
+
 def test_a_second_run_in_the_workspace_is_turned_away_with_the_first_ones_process(shell: Shell) -> None:
     write_baseline(shell.folder / "toys", "Sleeper", loss="time.sleep(100)")
     first = shell.start("-b", "sleeper", "--seeds", "0", "--executor", "local")
