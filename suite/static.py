@@ -84,8 +84,10 @@ def read_anchors(data: bytes, path: Path, attribute: str) -> list[tuple[str, str
         for target in node.targets
         if isinstance(target, ast.Name)
     }
-    task = next((node for node in body if isinstance(node, ast.ClassDef) and node.name == attribute), None)
-    declared = dict(_assignments(task)).get("anchors") if task else None
+    task = next(node for node in body if isinstance(node, ast.ClassDef) and node.name == attribute)
+    declared = dict(_assignments(task)).get("anchors")
+    if declared is None and [base.id for base in task.bases if isinstance(base, ast.Name)] == [BASES["task"]]:
+        return []
     try:
         assert isinstance(declared, ast.Tuple)
         calls = [call for call in declared.elts if isinstance(call, ast.Call)]

@@ -63,6 +63,10 @@ def test_anchors_read_as_text_are_those_of_the_imported_task(name: str) -> None:
     assert read == [(anchor.name, anchor.summary) for anchor in anchors]
 
 
+def test_a_task_that_declares_no_anchors_has_none() -> None:
+    assert static.read_anchors(b"class T(Task):\n    version = 1\n", Path("t.py"), "T") == []
+
+
 def test_anchors_that_need_code_are_left_to_the_import() -> None:
     code = b"class T(Task):\n    anchors = tuple(make())\n"
     assert static.read_anchors(code, Path("t.py"), "T") is None
