@@ -13,7 +13,10 @@ def pytest_benchmark_update_machine_info(config: Any, machine_info: dict[str, An
 
 
 def pytest_benchmark_update_json(config: Any, benchmarks: Any, output_json: dict[str, Any]) -> None:
-    """Writes the table beside the JSON file."""
+    """Writes the table beside the JSON file, where that is the published one."""
+    target = Path(config.option.benchmark_json.name).resolve()
+    if target.parent != ROOT / "results":
+        return
     machine, commit = output_json["machine_info"], output_json["commit_info"]
     cpu = machine.get("cpu", {})
     lines = [
@@ -31,7 +34,7 @@ def pytest_benchmark_update_json(config: Any, benchmarks: Any, output_json: dict
     for entry in output_json["benchmarks"]:
         figures = ", ".join(f"{name} {_shown(value)}" for name, value in entry["extra_info"].items())
         lines.append(f"| {entry['name'].removeprefix('test_').replace('_', ' ')} | {figures} |")
-    (ROOT / "results" / "benchmarks.md").write_text("\n".join(lines) + "\n")
+    target.with_suffix(".md").write_text("\n".join(lines) + "\n")
 
 
 def _shown(value: Any) -> str:
