@@ -156,7 +156,7 @@ def test_every_official_task_scores_where_ray_mlflow_and_kornia_cannot_be_import
     shell.env["PYTHONPATH"] = os.pathsep.join([str(missing), str(ROOT)])
     tasks = ["reconstruction", "linear_probe", "input_optimization", "latent_ablation"]
     options = [part for task in tasks for part in ("-t", task)]
-    code, out, err = shell.run(*options, "-b", "pca:components=4", "--seeds", "0", "--executor", "local")
+    code, _, err = shell.run(*options, "-b", "pca:components=4", "--seeds", "0", "--executor", "local")
     assert code == 0, err
     records = shell.records().values()
     assert {record["task"] for record in records} >= set(tasks)

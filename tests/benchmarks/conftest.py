@@ -24,7 +24,8 @@ def pytest_benchmark_update_json(config: Any, benchmarks: Any, output_json: dict
         "",
         "`make benchmark`, on a machine with nothing else to do; medians, one thread a side unless said.",
         "",
-        f"{cpu.get('brand_raw', 'unknown processor')}, {cpu.get('count', '?')} cores, Python {machine['python_version']},"
+        f"{cpu.get('brand_raw', 'unknown processor')}, {cpu.get('count', '?')} cores,"
+        f" Python {machine['python_version']},"
         f" commit {str(commit.get('id'))[:12]}{' and changes' if commit.get('dirty') else ''},"
         f" {output_json['datetime'][:10]}.",
         "",
