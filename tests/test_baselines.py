@@ -68,7 +68,7 @@ def train(model: Baseline, dataset: data.Dataset, steps: int, size: int = 64) ->
         adam.zero_grad()
         terms["loss"].mean().backward()
         adam.step()
-        losses.append(float(terms["loss"].mean()))
+        losses.append(float(terms["loss"].detach().mean()))
     model.eval()
     return losses
 
