@@ -165,6 +165,20 @@ class Baseline(nn.Module):
     def fit(self, train: TrainSet) -> None:
         """Closed-form training, run once before the first step. Optional."""
 
+    def begin(self, train: TrainSet) -> None:
+        """Called whenever training starts or goes on, after ``fit`` and before the first step. Optional.
+
+        The place to take hold of training images that later steps need: the checkpoint should not carry them, and a
+        run that goes on from an epoch checkpoint does not call ``fit`` again.
+        """
+
+    def monitor(self, batch: Batch) -> dict[str, Tensor | float]:
+        """Returns named numbers that are logged after every epoch, measured on its last batch. Optional.
+
+        They are no terms of the loss: a gradient's norm, say, that would be too costly at every step.
+        """
+        return {}
+
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """Returns ``{"loss": ..., other named terms}``, each of shape (N,), in nats where it is a likelihood.
 

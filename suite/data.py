@@ -6,12 +6,12 @@ import functools
 import hashlib
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from suite import sources
-from suite.errors import unknown
+from suite.errors import UserError, unknown
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 #: Seed of the stream that binarizes every split (``numpy.random.RandomState``, frozen by NumPy's promise).
 BINARIZATION_SEED = 20
+#: What the names of the coloured variants begin with, what is known of their images, and the version of their making.
+COLORED, FACTORS, COLORING = "colored:", ("colour", "thickness"), 1
 #: Seed of the fixed split of ``digits``.
 SPLIT_SEED = 20
 
@@ -38,6 +40,7 @@ class DatasetInfo:
         sizes: Images in train, val and test.
         labels: Whether images have labels.
         shared_classes: Whether the classes of the test split occur in the training split.
+        factors: What else is known of every image, by name (``Split.factors``).
     """
 
     name: str
@@ -47,6 +50,7 @@ class DatasetInfo:
     sizes: tuple[int, int, int]
     labels: bool = True
     shared_classes: bool = True
+    factors: tuple[str, ...] = ()
 
 
 _MNIST_SIZES = (55_000, 5_000, 10_000)
@@ -78,10 +82,12 @@ class Split:
     Attributes:
         grey: float32 in [0, 1], shape (N, C, H, W).
         labels: int64 (N,).
+        factors: Name -> (N, k) float32: what is known of how each image was made; never handed to a model.
     """
 
     grey: Tensor = field(repr=False)
     labels: Tensor = field(repr=False)
+    factors: dict[str, Tensor] = field(default_factory=dict, repr=False)
 
     @functools.cached_property
     def binary(self) -> Tensor:
@@ -135,9 +141,26 @@ def info(name: str) -> DatasetInfo:
     Raises:
         UserError: If there is none of that name, with the nearest one.
     """
-    if name not in DATASETS:
-        raise unknown("dataset", name, DATASETS)
-    return DATASETS[name]
+    plain = _plain(name)
+    if plain not in DATASETS:
+        raise unknown("dataset", name, names())
+    if plain == name:
+        return DATASETS[name]
+    grey = DATASETS[plain]
+    if grey.shape[0] != 1:
+        raise UserError(f"dataset '{name}': {plain} has {grey.shape[0]} channels, and only grey images can be inked")
+    summary = f"{plain}, each image with ink and stroke of its own"
+    return replace(grey, name=name, summary=summary, shape=(3, *grey.shape[1:]), factors=FACTORS)
+
+
+def names() -> list[str]:
+    """Returns the name of every dataset: the grey ones, then their coloured variants."""
+    return [*DATASETS, *(COLORED + name for name in DATASETS)]
+
+
+def _plain(name: str) -> str:
+    """The grey dataset behind a coloured one's name."""
+    return name.removeprefix(COLORED)
 
 
 def data_root(explicit: str | Path | None = None) -> Path:
@@ -152,12 +175,14 @@ def content_hash(name: str, root: str | Path | None = None) -> str:
     Raises:
         UserError: If a file is missing and cannot be downloaded, is truncated or is not the genuine one.
     """
-    return sources.content_hash(info(name).name, data_root(root))
+    plain = _plain(info(name).name)
+    digest = sources.content_hash(plain, data_root(root))
+    return digest if plain == name else hashlib.sha256(f"{digest} {COLORED} {COLORING}".encode()).hexdigest()
 
 
 def on_disk(name: str, root: str | Path | None = None) -> bool:
     """Whether a dataset's files are there, without reading or downloading them."""
-    return sources.on_disk(info(name).name, data_root(root))
+    return sources.on_disk(_plain(info(name).name), data_root(root))
 
 
 def load(name: str, root: str | Path | None = None, device: str | torch.device = "cpu") -> Dataset:
@@ -169,21 +194,26 @@ def load(name: str, root: str | Path | None = None, device: str | torch.device =
     from suite.contract import DataSpec
 
     known, folder = info(name), data_root(root)
-    digest = sources.content_hash(name, folder)
+    digest, plain = content_hash(name, folder), _plain(name)
     n, m, _ = known.sizes
-    images, labels = sources.read(name, "train", folder)
-    if name == "digits":
+    images, labels = sources.read(plain, "train", folder)
+    if plain == "digits":
         order = stratified_order(labels, known.sizes)
         images, labels = _enlarge(images)[order], labels[order]
 
-    def part(a: int, b: int | None) -> Split:
-        return _split(images[a:b], labels[a:b], device)
+    def part(split: str, a: int, b: int | None) -> Split:
+        return finish(_split(images[a:b], labels[a:b], device), split)
 
     def read_test() -> Split:
-        return part(n + m, None) if name == "digits" else _split(*sources.read(name, "test", folder), device)
+        if plain == "digits":
+            return part("test", n + m, None)
+        return finish(_split(*sources.read(plain, "test", folder), device), "test")
+
+    def finish(grey: Split, split: str) -> Split:
+        return grey if plain == name else _painted(grey, split)
 
     spec = DataSpec(name, known.shape, known.classes, n)
-    return Dataset(known, spec, digest, part(0, n), part(n, n + m), read_test)
+    return Dataset(known, spec, digest, part("train", 0, n), part("val", n, n + m), read_test)
 
 
 def binarize(grey: Tensor) -> Tensor:
@@ -234,6 +264,13 @@ def _split(images: np.ndarray, labels: np.ndarray, device: str | torch.device) -
     if images.dtype == np.uint8:
         grey /= 255
     return Split(grey, torch.from_numpy(np.array(labels)).to(device))
+
+
+def _painted(split: Split, name: str) -> Split:
+    from suite import colored
+
+    images, factors = colored.paint(split.grey, name)
+    return Split(images, split.labels, factors)
 
 
 def _train_set(split: Split, labels: bool) -> TrainSet:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -42,13 +44,10 @@ class Ledger:
         if not self.rows:
             return
         rows = torch.stack(self.rows).cpu().double()
-        bad = (~torch.isfinite(rows[:, self.names.index("loss")])).nonzero()
+        bad = (~torch.isfinite(rows).all(1)).nonzero()
         if len(bad):
             i = int(bad[0])
-            values = dict(zip(self.names, rows[i].tolist(), strict=True))
-            loss = values.pop("loss")
-            rest = ", ".join(f"{name}={value:.6g}" for name, value in values.items())
-            raise Diverged(f"step {self.step + i + 1}: loss is {loss}" + (f" ({rest})" if rest else ""))
+            raise Diverged(f"step {self.step + i + 1}: {_blame(dict(zip(self.names, rows[i].tolist(), strict=True)))}")
         self.total = rows.sum(0) + (0 if self.total is None else self.total)
         self.count += len(rows)
         self.step += len(rows)
@@ -66,6 +65,10 @@ class Ledger:
         self.names = tuple(terms)
 
 
-def _mean(value: Tensor) -> Tensor:
-    """Returns the mean in at least float32; loss terms may come in bfloat16."""
-    return value.mean(dtype=torch.promote_types(value.dtype, torch.float32))
+def _blame(terms: dict[str, float]) -> str:
+    """Names the terms that are not finite, the total last, and tells the others' values."""
+    broken = sorted(
+        (name for name, value in terms.items() if not math.isfinite(value)), key=lambda name: name == "loss"
+    )
+    rest = ", ".join(f"{name}={value:.6g}" for name, value in terms.items() if name not in broken)
+    return ", ".join(f"{name} is {terms[name]}" for name in broken) + (f" ({rest})" if rest else "")

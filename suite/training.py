@@ -18,7 +18,7 @@ from torch import Tensor
 
 from suite import checkpoints
 from suite.cells import BUDGETS, PRECISIONS
-from suite.contract import Baseline, DataSpec
+from suite.contract import Baseline, Batch, DataSpec
 from suite.data import Dataset
 from suite.errors import Diverged, TrialTimeout, Unsupported, unknown
 from suite.feed import Feed
@@ -26,6 +26,9 @@ from suite.ledger import Ledger
 from suite.seeds import derive, global_seed
 from suite.trust import Frozen
 
+#: Share of the budget, at its end, over which the learning rate falls linearly to zero. At a constant rate the last
+#: weights are one sample of Adam's walk around the optimum, and a score would measure which one it happened to be.
+ANNEAL = 0.1
 #: Seconds between two epoch checkpoints: for a shorter run one costs more than it can save.
 SAVE_SECONDS = 30.0
 
@@ -98,6 +101,7 @@ def train(
     run = _Run(baseline, dataset, seed, BUDGETS[budget], precision)
     if not (resume and run.restore(resume)):
         run.fit()
+    run.begin()
     run.epochs(resume, report)
     if resume:
         shutil.rmtree(resume, ignore_errors=True)
@@ -149,6 +153,12 @@ class _Run:
                 self.baseline.fit(self.dataset.train_set(self.labels))
         self._tick()
 
+    def begin(self) -> None:
+        """Hands over the training split, at a first start and whenever the run goes on."""
+        if type(self.baseline).begin is not Baseline.begin:
+            with global_seed(self.seed, "begin"):
+                self.baseline.begin(self.dataset.train_set(self.labels))
+
     def epochs(self, resume: Path | None, report: Callable[[dict[str, Any]], None] | None) -> None:
         """Takes all epochs that are still to come."""
         saved = time.perf_counter()
@@ -179,13 +189,18 @@ class _Run:
             means = ledger.add(terms, self.batch)
             self.optimizer.zero_grad(set_to_none=True)
             means["loss"].backward()
+            for group in self.optimizer.param_groups:
+                group["lr"] = self.baseline.learning_rate * min(1.0, (1.0 - batch.progress) / ANNEAL)
             self.optimizer.step()
-        means_of_epoch = ledger.close()
+        means_of_epoch = ledger.close() | self._monitor(batch)
         self.done.steps += len(steps)
         self.done.images += len(steps) * self.batch
         for name, value in means_of_epoch.items():
             self.done.curves.setdefault(name, []).append((self.done.steps, value))
         return means_of_epoch
+
+    def _monitor(self, batch: Batch) -> dict[str, float]:
+        return {name: torch.as_tensor(value).item() for name, value in self.baseline.monitor(batch).items()}
 
     def _autocast(self) -> AbstractContextManager[Any]:
         return torch.autocast(self.device.type, torch.bfloat16) if self.precision == "bf16" else nullcontext()

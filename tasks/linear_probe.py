@@ -51,7 +51,7 @@ class LinearProbe(Task):
         arms: Also train a head on the encoder, pre-trained or from scratch, frozen or fine-tuned.
     """
 
-    version = 1
+    version = 2
     summary = "accuracy of a linear classifier on the frozen features"
     primary = "accuracy_64"
     official = True

@@ -118,6 +118,7 @@ class Golden(Baseline):
     """Two real groups, one of each kind, and one discrete one, in float64 with weights from a formula."""
 
     core = "z"
+    batch_size = 32  # steps enough that the learning rate falls
 
     def __init__(self, spec: DataSpec) -> None:
         super().__init__(spec)

@@ -1,6 +1,6 @@
 """The golden numbers: fixed weights, float64. A number that moves needs a new version, and then new goldens.
 
-``python -m tests.test_golden`` writes them anew after a version was raised.
+``python -m tests.test_golden`` writes them anew, and refuses where a number moved under the same version.
 """
 
 from __future__ import annotations
@@ -72,7 +72,44 @@ def _same(now: float | None, then: float) -> bool:
     return now is not None and now == pytest.approx(then, rel=1e-5, abs=1e-7)
 
 
+def unexplained(then: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """What moved although neither its own version nor the engine's was raised."""
+    if now["engine"] > then["engine"]:
+        return []
+    moved = [] if _equal(then["training"], now["training"]) else ["training: raise ENGINE_VERSION"]
+    for name, task in then["tasks"].items():
+        new = now["tasks"].get(name, task)
+        if new["version"] <= task["version"] and not _equal(task["values"], new["values"]):
+            moved.append(f"{name}: raise its version")
+    return moved
+
+
+def _equal(then: dict[str, float], now: dict[str, float]) -> bool:
+    return then.keys() == now.keys() and all(_same(now[name], value) for name, value in then.items())
+
+
+def test_goldens_are_not_rewritten_unless_a_version_was_raised() -> None:
+    then = json.loads(FILE.read_text())
+    assert unexplained(then, then) == []
+    task = next(iter(then["tasks"]))
+    now = json.loads(FILE.read_text())
+    metric = next(iter(now["tasks"][task]["values"]))
+    now["tasks"][task]["values"][metric] += 1
+    assert unexplained(then, now) == [f"{task}: raise its version"]
+    assert unexplained(then, now | {"engine": then["engine"] + 1}) == []
+    now["tasks"][task]["version"] += 1
+    now["training"][next(iter(now["training"]))] *= 2
+    assert unexplained(then, now) == ["training: raise ENGINE_VERSION"]
+
+
+def _rewrite() -> None:
+    now = _all()
+    if FILE.exists() and (moved := unexplained(json.loads(FILE.read_text()), now)):
+        raise SystemExit("numbers moved under the same version; " + "; ".join(moved))
+    FILE.write_text(json.dumps(now, indent=1) + "\n")
+
+
 if __name__ == "__main__":
     torch.set_num_threads(1)
     channel.MAX_BLOCKS = 2
-    FILE.write_text(json.dumps(_all(), indent=1) + "\n")
+    _rewrite()

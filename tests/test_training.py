@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -290,6 +292,54 @@ def test_a_loss_that_is_not_finite_ends_training_with_its_step_and_terms(digits:
 
     with pytest.raises(Diverged, match=rf"^step {step}: loss is inf \(kl=3.5\)$"):
         trained(digits, Breaking, "five epochs")
+
+
+def test_a_term_that_is_not_finite_is_named_before_the_total(digits: data.Dataset) -> None:
+    class Breaking(Small):
+        def loss(self, batch: Batch) -> dict[str, Tensor]:
+            loss = super().loss(batch)["loss"]
+            return {"loss": loss, "kl": loss * math.nan, "fit": torch.full_like(loss, 2.0)}
+
+    with pytest.raises(Diverged, match=r"^step 1: kl is nan \(loss=[\d.]+, fit=2\)$"):
+        trained(digits, Breaking)
+
+
+def test_the_learning_rate_falls_to_zero_over_the_last_tenth(digits: data.Dataset) -> None:
+    moves: list[float] = []
+
+    class Walking(Baseline):
+        batch_size = 10
+        learning_rate = 0.5
+
+        def __init__(self, spec: DataSpec) -> None:
+            super().__init__(spec)
+            self.position = nn.Parameter(torch.zeros(()))
+
+        def loss(self, batch: Batch) -> dict[str, Tensor]:
+            moves.append(float(self.position.detach()))
+            return {"loss": self.position.expand(len(batch.x))}
+
+    model, _ = trained(digits, Walking)  # under a constant gradient each of Adam's steps is the learning rate
+    path = [*moves, float(model.position.detach())]
+    steps = [a - b for a, b in itertools.pairwise(path)]
+    flat = math.ceil(0.9 * len(steps))
+    assert steps[:flat] == pytest.approx([0.5] * flat, rel=1e-3)
+    progress = [i / len(steps) for i in range(flat, len(steps))]
+    assert steps[flat:] == pytest.approx([0.5 * (1 - p) / 0.1 for p in progress], rel=1e-3)
+
+
+def test_an_epochs_monitor_is_logged_and_a_start_hands_over_the_training_split(digits: data.Dataset) -> None:
+    class Watched(Small):
+        def begin(self, train: TrainSet) -> None:
+            self.seen = len(train.grey), train.labels
+
+        def monitor(self, batch: Batch) -> dict[str, Tensor | float]:
+            return {"images": float(len(batch.x)), "norm": self.decoder.weight.norm()}
+
+    model, report = trained(digits, Watched, "five epochs")
+    assert model.seen == (1_200, None)
+    assert [value for _, value in report.curves["images"]] == [120.0] * 5
+    assert report.curves["norm"][-1][1] == pytest.approx(float(model.decoder.weight.norm()))
 
 
 def test_weights_broken_by_the_last_step_end_training_too(digits: data.Dataset) -> None:

@@ -55,7 +55,7 @@ def _datasets(data_root: str | None) -> Any:
     from suite import data
 
     root = data.data_root(data_root)
-    return [_dataset(info, root) for info in data.DATASETS.values()]
+    return [_dataset(data.info(name), root) for name in data.names()]
 
 
 def _dataset(info: Any, root: Path) -> dict[str, Any]:

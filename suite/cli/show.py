@@ -38,6 +38,8 @@ def _find(name: str, extra: Any, workspace: Path, data_root: str | None) -> Any:
     """Returns what goes by a name, one dict each (several for a file)."""
     from suite import data
 
+    if name in data.names():
+        return [_dataset(name, data_root)]
     plain = name.partition(":")[0]
     names: dict[str, Any] = {kind: registry.discover(kind, extra) for kind in ("task", "baseline")}
     if plain.endswith(".py"):
@@ -49,11 +51,9 @@ def _find(name: str, extra: Any, workspace: Path, data_root: str | None) -> Any:
     for kind, found in names.items():
         if plain in found:
             return [_describe(*registry.resolve(kind, name, extra))]
-    if name in data.DATASETS:
-        return [_dataset(name, data_root)]
     if re.fullmatch(r"[0-9a-f]{4,64}", name):
         return [_record(name, workspace)]
-    raise unknown("name", name, [*names["task"], *names["baseline"], *data.DATASETS])
+    raise unknown("name", name, [*names["task"], *names["baseline"], *data.names()])
 
 
 def _describe(source: Any, params: Mapping[str, Any]) -> dict[str, Any]:
