@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from suite.errors import unknown
 from suite.results import MODEL, SECTION, rows_of
-from suite.sheets import REASON, Anchors, Entry, Page, Sheet, pages, shortened
+from suite.sheets import COSTS, REASON, Anchors, Entry, Page, Sheet, pages, shortened
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,11 +48,11 @@ def render(board: pd.DataFrame, format: str, anchors: Anchors, width: int = WIDT
 
 
 def table(found: Sequence[Page], width: int = WIDTH, color: bool = False) -> str:
-    """Returns the pages for a terminal; a table that is wider than ``width`` is neither cut nor folded."""
+    """Returns the pages for a terminal; a table wider than ``width`` loses its costs, but is neither cut nor folded."""
     from rich.console import Console
     from rich.text import Text
 
-    grids = [[_grid(sheet) for sheet in page.sheets] for page in found]
+    grids = [[_fitting(sheet, width) for sheet in page.sheets] for page in found]
     out = io.StringIO()
     style: dict[str, Any] = {"force_terminal": color, "color_system": "standard" if color else None}
     console = Console(file=out, width=10_000, legacy_windows=False, **style)
@@ -66,7 +66,18 @@ def table(found: Sequence[Page], width: int = WIDTH, color: bool = False) -> str
     return "\n".join(line.rstrip() for line in out.getvalue().rstrip().splitlines()) + "\n"
 
 
-def _grid(sheet: Sheet) -> Table:
+def _fitting(sheet: Sheet, width: int) -> Table:
+    """The sheet with its costs, where they fit."""
+    from rich.console import Console
+    from rich.measure import Measurement
+
+    whole = _grid(sheet, costs=True)
+    console = Console(width=10_000)
+    fits = Measurement.get(console, console.options, whole).maximum <= width
+    return whole if fits else _grid(sheet, costs=False)
+
+
+def _grid(sheet: Sheet, costs: bool) -> Table:
     from rich import box
     from rich.table import Table
     from rich.text import Text
@@ -78,11 +89,14 @@ def _grid(sheet: Sheet) -> Table:
     for head in sheet.heads:
         measure = [head.metric, f"{head.unit} {head.arrow}"] if head.unit else [f"{head.metric} {head.arrow}"]
         grid.add_column(Text("\n".join([*_wrapped(head.task), *measure])), vertical="bottom")
+    for heading, _ in COSTS.values() if costs else ():
+        grid.add_column(Text("\n".join(heading.split())), justify="right", vertical="bottom")
     columns = [_aligned([line.entries[i] for line in sheet.lines]) for i in range(len(sheet.heads))]
     for line, *texts in zip(sheet.lines, *columns, strict=True):
         styles = ["dim" if entry.reason else "bold green" if entry.first else "" for entry in line.entries]
         cells = [Text(text, style=style) for text, style in zip(texts, styles, strict=True)]
-        grid.add_row(Text(line.model), *([line.overall or "-"] if sheet.overall else []), *cells)
+        prices = [Text(cost.value, style="dim") for cost in line.costs] if costs else []
+        grid.add_row(Text(line.model), *([line.overall or "-"] if sheet.overall else []), *cells, *prices)
     return grid
 
 
@@ -118,12 +132,14 @@ def _markdown_table(sheet: Sheet) -> str:
     heads = ["model", *(["overall"] if sheet.overall else [])]
     for head in sheet.heads:
         heads += [f"{_escape(head.task)}<br>{_escape(head.measure)}", "rank"]
+    heads += [heading for heading, _ in COSTS.values()]
     rows = [heads, ["---", *["---:"] * (len(heads) - 1)]]
     for line in sheet.lines:
         row = [_escape(line.model), *([line.overall or "–"] if sheet.overall else [])]
         for entry in line.entries:
             value = f"{entry.value} ± {entry.half}" if entry.half else entry.value
             row += [_escape(shortened(entry.reason, 3 * REASON)) or value, entry.rank]
+        row += [cost.value for cost in line.costs]
         rows.append(row)
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 

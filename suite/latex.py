@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from suite.sheets import FLAG, Entry, Line, Page, Sheet, shortened
+from suite.sheets import COSTS, FLAG, Entry, Line, Page, Sheet, shortened
 
 #: How much of a reason a cell shows; the footnotes give all of it.
 REASON = 30
@@ -43,8 +43,8 @@ def _table(page: Page, sheet: Sheet, notes: Sequence[str]) -> str:
             rf"  \caption{{{escape(page.title)}, {escape(sheet.caption)}.}}",
             rf"  \begin{{tabular}}{{l{'r' * sheet.overall}{'rl' * len(sheet.heads)}}}",
             r"    \toprule",
-            _row([*empty, *tasks]),
-            _row([*named, *metrics]),
+            _row([*empty, *tasks, *([""] * len(COSTS))]),
+            _row([*named, *metrics, *(escape(heading) for heading, _ in COSTS.values())]),
             r"    \midrule",
             *(_row(_cells(line, sheet.overall)) for line in sheet.lines),
             r"    \bottomrule",
@@ -65,7 +65,8 @@ def _row(cells: Sequence[str]) -> str:
 
 
 def _cells(line: Line, overall: bool) -> list[str]:
-    return [escape(line.model), *([_dashes(line.overall)] if overall else []), *map(_cell, line.entries)]
+    costs = [cost.value.replace(",", "{,}") for cost in line.costs]
+    return [escape(line.model), *([_dashes(line.overall)] if overall else []), *map(_cell, line.entries), *costs]
 
 
 def _cell(entry: Entry) -> str:

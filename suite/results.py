@@ -30,7 +30,10 @@ MIN_SEEDS = 3
 NOT_RUN = "not run"
 
 #: What a row says of its model, as the model's newest record has it.
-MODEL = ["baseline_params", "family", "supervision", "parameters", "flops_per_image", "train_seconds"]
+MODEL = [
+    *("baseline_params", "family", "supervision", "parameters", "flops_per_image", "train_seconds"),
+    "images_per_second",
+]
 
 #: What is needed of each record.
 _NEEDED = [

@@ -21,6 +21,13 @@ FLAG, ANCHOR = "!", "°"
 #: Names of anchors that are no baselines.
 KINDS = ("floor", "exact")
 
+#: Column of the board -> heading and divisor: what a model costs, which is never ranked.
+COSTS = {
+    "parameters": ("parameters (k)", 1e3),
+    "flops_per_image": ("MFLOP/image", 1e6),
+    "images_per_second": ("training images/s", 1.0),
+}
+
 #: How much of a reason a cell of a terminal table shows; longer ones have a footnote.
 REASON = 20
 
@@ -65,12 +72,13 @@ class Entry:
 
 @dataclass(frozen=True)
 class Line:
-    """One model."""
+    """One model: its place in the overall order, a cell per column, its costs as in ``COSTS``."""
 
     model: str
     overall: str
     sort: float
     entries: list[Entry]
+    costs: list[Entry]
 
 
 @dataclass(frozen=True)
@@ -149,11 +157,11 @@ def _sheet(part: pd.DataFrame, anchors: Anchors) -> Sheet:
     for row in rows_of(part):
         mark = ANCHOR if row["model"] in known else ""
         overall = places(row["overall_best"], row["overall_worst"])
-        line = lines.setdefault(row["model"], Line(row["model"] + mark, overall, row["overall"], []))
+        line = lines.setdefault(row["model"], Line(row["model"] + mark, overall, row["overall"], [], _costs(row)))
         line.entries.append(_entry(row))
     if part["floor"].notna().any():
         floors = [Entry() if math.isnan(c["floor"]) else Entry(f"{c['floor']:.4g}", sort=c["floor"]) for c in columns]
-        lines["floor" + ANCHOR] = Line("floor" + ANCHOR, "", math.nan, floors)
+        lines["floor" + ANCHOR] = Line("floor" + ANCHOR, "", math.nan, floors, [Entry() for _ in COSTS])
     caption = "trained with labels" if part["supervised"].iloc[0] else "trained without labels"
     return Sheet(caption, heads, list(lines.values()), bool(part["overall"].notna().any()))
 
@@ -177,6 +185,21 @@ def _entry(row: Mapping[str, Any]) -> Entry:
     return Entry(value + FLAG * bool(row["flags"]), half, rank, "", row["value"], row["rank_best"] == 1)
 
 
+def _costs(row: Mapping[str, Any]) -> list[Entry]:
+    """The model's costs to three figures; empty where there are none: a model that is not trained has no speed."""
+    entries = []
+    for name, (_, divisor) in COSTS.items():
+        cost = float(row[name] or 0) / divisor
+        shown = cost > 0 and math.isfinite(cost)
+        entries.append(Entry(_three(cost), sort=cost) if shown else Entry())
+    return entries
+
+
+def _three(value: float) -> str:
+    decimals = 2 - math.floor(math.log10(value))
+    return f"{round(value, decimals):,.{max(decimals, 0)}f}"
+
+
 def _rules(part: pd.DataFrame) -> list[str]:
     """What the numbers mean: interval, rank, overall order, what stands behind them."""
     first = part.iloc[0]
@@ -193,6 +216,7 @@ def _rules(part: pd.DataFrame) -> list[str]:
         notes.append(f"Overall: place by the mean of the middle ranks in {tasks}; of a family its best variant counts.")
     if part["status"].eq("partial").any():
         notes.append("k/n seeds: the mean of the k seeds that are there; not ranked.")
+    notes.append("Costs: of encoding and decoding one image; of training as it ran, on the machine of its record.")
     stands = ", ".join(f"{row['task']} {row['task_version']}" for row in rows_of(part.drop_duplicates(TASK)))
     count = int(part.drop_duplicates([*TASK, "model"])["records"].sum())
     notes.append(f"{count} records: {_seeds(part)}; engine {first['engine']}; versions: {stands}.")

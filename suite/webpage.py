@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from html import escape
 
-from suite.sheets import FLAG, Entry, Line, Page, Sheet, shortened
+from suite.sheets import COSTS, FLAG, Entry, Line, Page, Sheet, shortened
 
 #: How much of a reason a cell shows; its tooltip and the footnotes give all of it.
 REASON = 40
@@ -66,6 +66,7 @@ def _section(page: Page) -> str:
 def _table(sheet: Sheet) -> str:
     heads = ["model", *(["overall"] if sheet.overall else [])]
     heads += [f"{escape(head.task)}<br><small>{escape(head.measure)}</small>" for head in sheet.heads]
+    heads += [f"<small>{escape(heading)}</small>" for heading, _ in COSTS.values()]
     cells = [f'<th scope="col"><button type="button">{head}</button></th>' for head in heads]
     rows = "\n".join(_row(line, sheet.overall) for line in sheet.lines)
     return (
@@ -78,7 +79,8 @@ def _row(line: Line, overall: bool) -> str:
     cells = [f'<th scope="row" data-v="{escape(line.model)}">{escape(line.model)}</th>']
     if overall:
         cells.append(f"<td{_number(line.sort)}>{line.overall.replace('-', '–') or '–'}</td>")
-    return f"<tr>{''.join([*cells, *map(_cell, line.entries)])}</tr>"
+    costs = (f'<td class="half"{_number(cost.sort)}>{cost.value}</td>' for cost in line.costs)
+    return f"<tr>{''.join([*cells, *map(_cell, line.entries), *costs])}</tr>"
 
 
 def _cell(entry: Entry) -> str:

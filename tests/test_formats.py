@@ -106,13 +106,30 @@ def test_a_preliminary_board_says_so_and_ranks_nothing() -> None:
 def test_missing_seeds_stand_where_the_rank_would_be() -> None:
     rows = records({"a": [1.0, 1.1, 1.2], "b": [9.0, 9.1, 9.2]})[:-1]
     text = render(board(rows), "table", {})
-    assert re.search(r"^b .* 2/3 seeds$", text, re.MULTILINE)
+    assert re.search(r"^b .* 2/3 seeds\b", text, re.MULTILINE)
     assert "not run (seed 2) (reconstruction: b)" in text
 
 
-def test_a_wide_table_is_neither_cut_nor_folded(table: pd.DataFrame) -> None:
-    narrow, wide = (render(table, "table", {}, width=width).split("\n±")[0] for width in (40, 200))
-    assert narrow == wide
+def test_a_table_that_is_too_wide_loses_its_costs_and_is_neither_cut_nor_folded(table: pd.DataFrame) -> None:
+    tiny, narrow, wide = (render(table, "table", {}, width=width).split("\n±")[0] for width in (40, 100, 200))
+    assert tiny == narrow
+    assert "images/s" not in narrow
+    longer = zip(narrow.splitlines(), wide.splitlines(), strict=True)
+    assert all(b.startswith(a) or set(b) <= set("─ ") for a, b in longer)
+
+
+def test_costs_stand_beside_the_scores_and_are_blank_where_there_are_none() -> None:
+    rows = records({"dear": [1.0] * 3, "free": [2.0] * 3})
+    for row in rows:
+        costs = {"parameters": 1_234_567, "flops_per_image": 43_210_000, "images_per_second": 56_789.0}
+        row["cost"] = costs if row["baseline"] == "dear" else {"parameters": 0, "images_per_second": 0.0}
+    text = render(board(rows), "markdown", {})
+    assert "| parameters (k) | MFLOP/image | training images/s |" in text
+    assert re.search(r"^\| dear .* \| 1,230 \| 43.2 \| 56,800 \|$", text, re.MULTILINE)
+    assert re.search(r"^\| free .* \|  \|  \|  \|$", text, re.MULTILINE)
+    assert re.search(r"^dear .* 1,230 +43.2 +56,800$", render(board(rows), "table", {}, width=200), re.MULTILINE)
+    assert "1{,}230 & 43.2 & 56{,}800" in render(board(rows), "latex", {})
+    assert 'data-v="56789.0">56,800</td>' in render(board(rows), "html", {})
 
 
 def test_colour_is_only_for_terminals(table: pd.DataFrame) -> None:
@@ -133,12 +150,12 @@ def test_latex_is_balanced_and_escaped(table: pd.DataFrame) -> None:
     assert text.count(r"\begin{table}") == text.count(r"\end{table}") == 2
     assert text.count(r"\toprule") == text.count(r"\midrule") == text.count(r"\bottomrule") == 2
     assert r"conditional\_vae\_10 &" in text
-    assert r"$174.4 \pm 0.8$! & 1 \\" in text
+    assert r"$174.4 \pm 0.8$! & 1 & " in text
     assert r"kl=3 \& 50 \% of $<$b$>$" in text
     bare = re.sub(r"\\.", "", text)
     assert bare.count("{") == bare.count("}")
     body = [line for line in text.splitlines() if line.endswith(r"\\") and "multicolumn" not in line]
-    assert {len(re.split(r"(?<!\\)&", line)) for line in body} == {10}
+    assert {len(re.split(r"(?<!\\)&", line)) for line in body} == {13}
 
 
 class _Page(HTMLParser):
@@ -165,7 +182,7 @@ def test_html_is_one_well_formed_accessible_page_that_loads_nothing(table: pd.Da
     assert "http" not in text and "url(" not in text
     assert ("html", {"lang": "en"}) in page.seen
     heads = [attributes["scope"] for tag, attributes in page.seen if tag == "th"]
-    assert heads.count("col") == 2 * 6
+    assert heads.count("col") == 2 * 9
     assert heads.count("row") == 12 + 2
     assert text.count("<caption>") == 2
     assert "&lt;b&gt;" in text and "<b>" not in text
