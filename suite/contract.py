@@ -165,6 +165,13 @@ class Baseline(nn.Module):
     def fit(self, train: TrainSet) -> None:
         """Closed-form training, run once before the first step. Optional."""
 
+    def begin(self, train: TrainSet) -> None:
+        """Called before the first step of every start, resumed or not: takes up what is no parameter or buffer.
+
+        A loss that looks at other training images than its batch (support sets) keeps a reference to them here,
+        outside the checkpoint. Draws nothing. Optional.
+        """
+
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """Returns ``{"loss": ..., other named terms}``, each of shape (N,), in nats where it is a likelihood.
 

@@ -70,7 +70,7 @@ def train(
     resume: Path | None = None,
     report: Callable[[dict[str, Any]], None] | None = None,
 ) -> TrainingReport:
-    """Trains a baseline in place: ``fit``, then gradient steps until the budget of images is presented.
+    """Trains a baseline in place: ``fit``, ``begin``, then gradient steps until the budget of images is presented.
 
     A run that was interrupted goes on from its last epoch checkpoint and ends with the same bits as an
     undisturbed one. What a baseline carries from epoch to epoch must therefore be a parameter or a buffer.
@@ -98,6 +98,7 @@ def train(
     run = _Run(baseline, dataset, seed, BUDGETS[budget], precision)
     if not (resume and run.restore(resume)):
         run.fit()
+    run.begin()
     run.epochs(resume, report)
     if resume:
         shutil.rmtree(resume, ignore_errors=True)
@@ -148,6 +149,11 @@ class _Run:
             with global_seed(self.seed, "fit"):
                 self.baseline.fit(self.dataset.train_set(self.labels))
         self._tick()
+
+    def begin(self) -> None:
+        """Hands over the training split, after a restart as well."""
+        if type(self.baseline).begin is not Baseline.begin:
+            self.baseline.begin(self.dataset.train_set(self.labels))
 
     def epochs(self, resume: Path | None, report: Callable[[dict[str, Any]], None] | None) -> None:
         """Takes all epochs that are still to come."""
