@@ -228,6 +228,29 @@ def test_an_interrupted_run_resumes_to_the_bits_of_an_undisturbed_one(
     assert not folder.exists()
 
 
+def test_begin_hands_over_the_training_images_before_the_first_step_of_every_start(
+    digits: data.Dataset, tmp_path: Path
+) -> None:
+    calls: list[str] = []
+
+    class Begins(Small):
+        def fit(self, train: TrainSet) -> None:
+            calls.append("fit")
+
+        def begin(self, train: TrainSet) -> None:
+            assert torch.equal(train.grey, digits.train.grey)
+            calls.append("begin")
+
+    folder = tmp_path / "resume"
+    trained(digits, Begins)
+    assert calls == ["fit", "begin"]
+    checkpoints.save(folder, Begins(digits.spec), {"epoch": 0, "steps": 0, "curves": {}, "images": 0, "seconds": 0})
+    tensors, meta = checkpoints.read(folder)
+    checkpoints.write(folder, {f"model/{name}": tensor for name, tensor in tensors.items()}, meta)
+    trained(digits, Begins, resume=folder)
+    assert calls == ["fit", "begin", "begin"]
+
+
 def test_a_corrupt_epoch_checkpoint_is_set_aside_and_training_starts_over(digits: data.Dataset, tmp_path: Path) -> None:
     folder = tmp_path / "resume"
     checkpoints.save(folder, nn.Linear(2, 2), {})
