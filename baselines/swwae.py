@@ -96,7 +96,6 @@ class SWWAE(Baseline):
             self.stages.append(Stage(maps, layer, pooling, f"where_{poolings}", bottom=not self.stages))
             maps = layer.maps
         self.what_shape = (maps, *size)
-        self.to(memory_format=torch.channels_last)  # what the CPU's convolutions of few maps are fastest in
 
     def _ascend(self, x: Tensor) -> tuple[dict[str, Tensor], list[Tensor]]:
         """Encodes: ``what`` and every ``where_k``; and the input of every stage, the image first."""
@@ -319,8 +318,8 @@ class Stage(nn.Module):
     def __init__(self, maps: int, layer: Layer, pooling: Pooling | None, where: str, bottom: bool) -> None:
         super().__init__()
         self.pooling, self.where, self.bottom = pooling, where, bottom
-        self.encoder = nn.Conv2d(maps, layer.maps, layer.kernel, padding=layer.kernel // 2)
-        self.decoder = nn.Conv2d(layer.maps, maps, layer.kernel, padding=layer.kernel // 2)
+        self.encoder = Convolution(maps, layer.maps, layer.kernel)
+        self.decoder = Convolution(layer.maps, maps, layer.kernel)
 
     def up(self, h: Tensor) -> tuple[Tensor, Tensor | None]:
         """Encodes the input (N, maps, H, W): the output and, where there is a pooling that says so, ``where``."""
@@ -331,6 +330,21 @@ class Stage(nn.Module):
         """Decodes the output to the input's shape."""
         h = self.decoder(self.pooling.unpool(h, where) if self.pooling else h)
         return h if self.bottom else F.relu(h)
+
+
+class Convolution(nn.Conv2d):
+    """A convolution that keeps the size of its maps, and keeps them together in memory (channels last).
+
+    With so few maps a CPU is up to twice as fast that way. The weights themselves stay in the usual order.
+    """
+
+    def __init__(self, maps: int, to: int, kernel: int) -> None:
+        super().__init__(maps, to, kernel, padding=kernel // 2)
+
+    def forward(self, h: Tensor) -> Tensor:
+        last = torch.channels_last
+        weight = self.weight.contiguous(memory_format=last)
+        return F.conv2d(h.contiguous(memory_format=last), weight, self.bias, padding=self.padding)
 
 
 class Switches:
