@@ -40,7 +40,9 @@ class SWWAE(Baseline):
     - The encoder's maps are constants in L_L2M (``stop_gradient``). If the gradient may flow through both sides,
       shrinking all maps lowers the term although nothing is learned.
     - A window without activity has its switch at the first place, by convention: it then costs almost nothing.
-    - The widths are an eighth of the source's net, ``architecture="(64)5c-2p-(64)3c-(64)3c-2p"``, which asks for a GPU.
+    - The maps are few, for a CPU; a GPU can have ``architecture="(64)5c-2p-(64)3c-(64)3c-2p"``.
+    - A switch is an integer that the suite prices by its histogram. It can't be sent coarsely, as a real code can, so
+      that a net with many switches costs more nats than it saves, and its score lies above the floor.
 
     Args:
         spec: Of the data.
@@ -87,13 +89,13 @@ class SWWAE(Baseline):
         maps, *size = spec.shape
         poolings = 0
         for layer in parse(architecture):
-            pooling = None
+            pooling, group = None, ""
             if layer.pool:
                 check_pool(layer.pool, size)
                 size = [side // layer.pool for side in size]
                 poolings += 1
-                pooling = POOLINGS[where](layer.pool, beta)
-            self.stages.append(Stage(maps, layer, pooling, f"where_{poolings}", bottom=not self.stages))
+                pooling, group = POOLINGS[where](layer.pool, beta), f"where_{poolings}"
+            self.stages.append(Stage(maps, layer, pooling, group, bottom=not self.stages))
             maps = layer.maps
         self.what_shape = (maps, *size)
 
@@ -191,7 +193,7 @@ class SupervisedSWWAE(SWWAE):
     convolutional net hands no switches to anybody, so ``where`` is ``"none"``. With weights above 0 (and ``"hard"``)
     reconstruction regularizes the classifier, as in the source.
 
-    The source's decoder starts from ``what`` here: whatever is reconstructed from the ten logits has lost the image.
+    The decoder starts from ``what``, below the classifier: its logits hold the class, and no longer the image.
 
     Args:
         spec: Of the data.
@@ -248,7 +250,7 @@ class SemiSWWAE(SupervisedSWWAE):
     Args:
         spec: Of the data.
         architecture, where, beta, reconstruction, intermediate, stop_gradient, dropout: As for ``SupervisedSWWAE``.
-        labels: How many training images are labelled; the source has 100, 600, 1,000 and 3,000 on MNIST.
+        labels: How many training images are labelled; usual on MNIST are 100, 600, 1,000 and 3,000.
         share: Of each batch that is labelled.
     """
 
@@ -311,7 +313,7 @@ class Stage(nn.Module):
         maps: Of its input.
         layer: Its convolution and the size of the pooling after it.
         pooling: None where the stage has none.
-        where: Name of the group that the pooling hands over.
+        where: Name of the group that the pooling hands over; empty where there is none.
         bottom: Whether its input is the image, of which the decoder gives logits, without a ReLU.
     """
 
