@@ -15,7 +15,12 @@ BASELINES = registry.discover("baseline")
 TASKS = registry.discover("task")
 
 #: What is wide by default and need not be to keep a promise.
-SMALLER = {"unet_autoencoder": {"width": 2}, "conv_autoencoder": {"latent": 4}, "conv_vae": {"latent": 4}}
+SMALLER = {
+    "unet_autoencoder": {"width": 2},
+    "conv_autoencoder": {"latent": 4},
+    "conv_vae": {"latent": 4},
+    "swwae_semi": {"labels": 100},
+}
 
 
 @pytest.fixture(autouse=True)
