@@ -38,6 +38,8 @@ MAX_BLOCKS = 20
 FIT_BATCH = 100
 #: Training images on which blocks and starts are compared, with the same noise for all.
 JUDGED_ON = 1000
+#: A group is left out only where that saves more nats than this on them: a tie is sent.
+MUTE_ABOVE = 0.1
 
 Alter = Callable[[dict[str, Tensor]], dict[str, Tensor]]
 
@@ -74,6 +76,45 @@ def refit_calibration(subject: Subject, channel: Channel, name: str, alter: Alte
     """
     kept = subject.kept(name, lambda: _tensors(_calibrate(subject, channel, alter)))
     return replace(channel, calibration=_restore_calibration(kept))
+
+
+def mute(subject: Subject, channel: Channel) -> Channel:
+    """Returns the channel without the groups that cost more than they save, judged on training images.
+
+    The noise of a real code grows until what the decoder does not need costs nothing. Switches and stochastic groups
+    have no such dial, so a sender that had to send them all could cost more than one that says nothing at all. One
+    group after the other is left out, at each turn the one that saves most, until none saves ``MUTE_ABOVE``.
+
+    Args:
+        subject: The frozen baseline with its data.
+        channel: From ``fit_channel``; returned as it is where every group earns its price.
+    """
+    if not channel.typical:
+        return channel
+    kept = subject.kept("channel-muted", lambda: _muted(subject, channel))
+    names = frozenset(name.removeprefix("muted/") for name in kept if name.startswith("muted/"))
+    return replace(channel, calibration=_restore_calibration(kept), muted=names) if names else channel
+
+
+def _muted(subject: Subject, channel: Channel) -> dict[str, Tensor]:
+    judged = _judged_on(subject)
+    _, least = _judge(subject, channel, judged)
+    while rest := [name for name in channel.typical if name not in channel.muted]:
+        tried = {name: replace(channel, muted=channel.muted | {name}) for name in rest}
+        nats = {name: _judge(subject, candidate, judged)[1] for name, candidate in tried.items()}
+        best = min(rest, key=nats.__getitem__)
+        if nats[best] > least - MUTE_ABOVE:
+            break
+        channel, least = tried[best], nats[best]
+    if not channel.muted:
+        return {"none": torch.ones(())}
+    return _tensors(_calibrate(subject, channel)) | {f"muted/{name}": torch.ones(()) for name in channel.muted}
+
+
+def _judged_on(subject: Subject) -> Tensor:
+    """The training images on which channels are compared."""
+    train = subject.dataset.train.binary
+    return train[:: max(1, len(train) // JUDGED_ON)][:JUDGED_ON]
 
 
 def _fit(subject: Subject) -> Channel:
@@ -212,8 +253,7 @@ def _descend(
     subject: Subject, channel: Channel, codes: dict[str, _Survey], log_s: dict[str, Tensor], start: float
 ) -> tuple[Channel, float]:
     """Adam on log s, with the calibration refitted after every block; returns the best channel seen."""
-    train = subject.dataset.train.binary
-    judged = train[:: max(1, len(train) // JUDGED_ON)][:JUDGED_ON]
+    train, judged = subject.dataset.train.binary, _judged_on(subject)
     rng = subject.rng("channel", "noise", start)
     for parameter in log_s.values():
         parameter.requires_grad_(True)

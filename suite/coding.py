@@ -10,6 +10,7 @@ For a binarized image b every model, deterministic ones too, gets an upper bound
 - a discrete code k costs -log p_g(k).
 
 A prior sees the earlier groups as the decoder receives them, noise included, and never the image.
+A group that costs more than it saves need not be sent (``suite.channel.mute``).
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from suite.contract import Discrete, Group, Values
 from suite.errors import ContractError
 from suite.priors import GaussianPrior, histogram_prior
 from suite.seeds import derive
-from suite.trust import DISCRETE_FAMILIES, Frozen
+from suite.trust import DISCRETE_FAMILIES, Frozen, mode
 
 #: Images per pass, in scoring: fixed, so that the noise an image meets does not depend on the machine.
 BATCH = 500
@@ -72,6 +73,7 @@ class Channel:
         histograms: Log frequencies (positions, classes) of each discrete group that brings none.
         calibration: Of the pixel logits.
         typical: Training mean (real groups) or mode (discrete ones) of each group, of the group's shape.
+        muted: Groups that are not sent: the decoder gets their typical value, which is free.
     """
 
     model: Frozen
@@ -80,6 +82,7 @@ class Channel:
     histograms: dict[str, Tensor]
     calibration: Calibration
     typical: dict[str, Tensor]
+    muted: frozenset[str] = frozenset()
 
     def send(self, latents: Mapping[str, Group], n: int, rng: torch.Generator) -> Message:
         """Draws one message for n encoded images.
@@ -95,6 +98,9 @@ class Channel:
         sampled = []
         for name, group in latents.items():
             q = self.posterior(name, group, values, n)
+            if name in self.muted:
+                values[name], rates[name], ratios[name] = self._unsent(name, q)
+                continue
             z = draw(q, rng)
             prior = self.prior(name, z, values)
             rates[name], ratios[name], exact = charge(q, prior, z, f"{self.model.name}['{name}']")
@@ -102,6 +108,12 @@ class Channel:
                 sampled.append(name)
             values[name] = z
         return Message(values, rates, ratios, tuple(sampled))
+
+    def _unsent(self, name: str, q: Posterior) -> tuple[Tensor, Tensor, Tensor]:
+        """The typical value for every image, and a rate and a log ratio of 0."""
+        like = q.values if isinstance(q, Discrete) else mode(q)
+        free = torch.zeros(len(like), dtype=torch.float64, device=like.device)
+        return self.typical[name].to(like.dtype).expand_as(like), free, free
 
     def posterior(self, name: str, group: Group, earlier: Values, n: int) -> Posterior:
         """The distribution the decoder's value is drawn from: a real code becomes N(c, diag s^2)."""

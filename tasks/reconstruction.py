@@ -18,7 +18,7 @@ from torch import Tensor
 from torch import distributions as D
 
 from suite.calibration import bernoulli_nats
-from suite.channel import JITTER, STARTS, fit_channel, refit_calibration
+from suite.channel import JITTER, MUTE_ABOVE, STARTS, fit_channel, mute, refit_calibration
 from suite.coding import BATCH, Channel, batches, charge
 from suite.contract import Anchor, Discrete, Group, Measure, Metric, Score, Task
 from suite.pictures import grid
@@ -109,7 +109,7 @@ class _Classes:
 
 def _every_class(channel: Channel, latents: Mapping[str, Group], b: Tensor) -> _Classes | None:
     """q(k|b), -log p(b|k) and -log p(k) of every class k, where the whole message is one small Categorical."""
-    if len(latents) != 1:
+    if len(latents) != 1 or channel.muted:
         return None
     name, q = next(iter(latents.items()))
     if type(q) is not D.Categorical or q.logits.ndim != 2 or q.logits.shape[1] > ENUMERATED:
@@ -142,7 +142,7 @@ def core_nats(subject: Subject, channel: Channel, bits: Tensor, prices: Prices) 
 class Reconstruction(Task):
     """The price of an image in nats, distortion and rate."""
 
-    version = 1
+    version = 2
     summary = "nats per image, every nat the decoder receives charged"
     primary = "nats"
     official = True
@@ -152,10 +152,11 @@ class Reconstruction(Task):
             "nats_iwae", "nats", "lower", f"importance-weighted bound, K = {IWAE_SAMPLES}, on a tenth of the images"
         ),
         Metric("nats_same_images", "nats", "lower", "nats on the images of nats_iwae"),
+        Metric("nats_unmuted", "nats", "lower", "nats with every group sent, also those that cost more than they save"),
         Metric("distortion", "nats", "lower", "-log p(b|z) after the channel"),
         Metric("distortion_mode", "nats", "lower", "without noise and uncharged: what papers print as reconstruction"),
         Metric("rate", "nats", "lower", "price of all groups"),
-        Metric("rate/*", "nats", "lower", "price of one group"),
+        Metric("rate/*", "nats", "lower", "price of one group; 0 where it is left out"),
         Metric("bits_per_dim", "bits", "lower", "nats / (D ln 2)"),
         Metric("core_nats", "nats", "lower", "rate of the core + distortion with the other groups held constant"),
         Metric("floor", "nats", "", "the pixel marginals' nats on the same images"),
@@ -179,6 +180,7 @@ class Reconstruction(Task):
             "summed instead of drawn": f"a message of one Categorical of at most {ENUMERATED} classes",
             "importance samples": f"{IWAE_SAMPLES} on every {IWAE_EVERY}th image, at most {IWAE_IMAGES}",
             "channel noise starts (s over standard deviation)": STARTS,
+            "left out": f"groups without which training images cost over {MUTE_ABOVE} nats less (see nats_unmuted)",
             "prior of a code": f"N(m, C + diag s^2 + {JITTER} mean(diag C) I)",
             "images per pass": BATCH,
             "suspect below (nats)": SUSPECT_BELOW,
@@ -186,12 +188,15 @@ class Reconstruction(Task):
 
     def score(self, subject: Subject) -> Score:
         """Prices the test images; see ``Task.score``."""
-        channel = fit_channel(subject)
+        whole = fit_channel(subject)
+        channel = mute(subject, whole)
         bits, score = subject.dataset.test.binary, Score()
         prices = price(subject, channel, bits, "test")
+        unmuted = price(subject, whole, bits, "test") if channel.muted else prices
         floor = bernoulli_nats(channel.calibration.floor, bits).flatten(1).sum(1, dtype=torch.float64)
-        core = core_nats(subject, channel, bits, prices) if prices.rates else prices.nats
+        core = core_nats(subject, whole, bits, unmuted) if prices.rates else prices.nats
         per_image = {"nats": prices.nats, "distortion": prices.distortion, "rate": prices.rate, "core_nats": core}
+        per_image["nats_unmuted"] = unmuted.nats
         per_image |= {"distortion_mode": prices.distortion_mode, "floor": floor}
         per_image |= {f"rate/{name}": rate for name, rate in prices.rates.items()}
         score.metrics = {name: Measure.mean(values) for name, values in per_image.items()}
@@ -200,6 +205,8 @@ class Reconstruction(Task):
         score.metrics |= self._on_training_images(subject, channel, len(bits))
         score.metrics["calibration_scale"] = Measure(float(channel.calibration.scale))
         score.notes = [f"rate/{name} is a Monte Carlo estimate" for name in prices.sampled]
+        if channel.muted:
+            score.notes.append(f"left out, since it costs more than it saves: {', '.join(sorted(channel.muted))}")
         score.flags = _alarms(subject.dataset.info.name, score.metrics["nats"].value, score.metrics["floor"].value)
         score.pictures["reconstruction"] = _picture(subject, channel)
         return score

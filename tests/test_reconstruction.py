@@ -91,6 +91,29 @@ def test_nothing_scores_above_the_floor(monkeypatch: pytest.MonkeyPatch) -> None
     assert "above floor" not in score.flags
 
 
+def test_a_group_that_costs_more_than_it_saves_is_left_out() -> None:
+    score = TASK().score(models.subject_of(models.CopyTwice))
+    floor = _value(score, "floor")
+    assert _value(score, "nats") == _value(score, "rate/upper") == pytest.approx(floor, abs=1e-2)
+    assert _value(score, "rate/lower") == 0
+    assert _value(score, "nats_unmuted") == pytest.approx(2 * floor, abs=2e-2)
+    assert "left out, since it costs more than it saves: lower" in score.notes
+
+
+def test_a_posterior_that_tells_the_decoder_nothing_is_not_paid_for() -> None:
+    score = TASK().score(models.subject_of(models.builtin("vae"), hidden=16))
+    assert _value(score, "rate") == 0
+    assert _value(score, "nats") == pytest.approx(_value(score, "floor"), abs=0.5)
+    assert _value(score, "nats_unmuted") > _value(score, "floor") + 0.2
+    assert score.flags == []
+
+
+def test_where_every_group_earns_its_price_all_are_sent() -> None:
+    _, score = _scored("copy")
+    assert _value(score, "nats_unmuted") == _value(score, "nats")
+    assert not any("left out" in note for note in score.notes)
+
+
 def test_dimensions_that_the_decoder_ignores_are_switched_off() -> None:
     subject = models.subject_of(models.HalfUseful)
     noise = fit_channel(subject).noise["z"]
