@@ -211,7 +211,8 @@ class BandAutoencoder(Baseline):
     Paper: none; the transforms are [2] and [3].
     Objective: -log p(b | z, skip0, skip1) of the binarized image. The logits are the inverse transform of three
     rebuilt bands. No bound: the codes are free.
-    Groups: all deterministic vectors. z codes the lowest band (7 x 7 of 28 x 28), skip1 the next octave, skip0 the finest.
+    Groups: all deterministic vectors. z codes the lowest band (7 x 7 of 28 x 28), skip1 the next octave, skip0 the
+    finest.
     Core: z. Supervision: none.
     The transforms differ in what a fine code may do: rebuilt Haar coefficients cannot move the mean of any block of
     logits; a rebuilt Laplacian band can, since the pyramid is overcomplete.
@@ -269,12 +270,15 @@ class BandAutoencoder(Baseline):
 class VariationalSkipAutoencoder(Baseline):
     """A U-Net whose skips are priced: every level is a stochastic group, and the decoder gets draws alone.
 
-    Paper: the hierarchy of [4], with [6]'s posteriors, parameterized relative to the prior; weights as in [5].
+    Paper: the hierarchy of [4], its posteriors relative to the prior as in [6], its weights as in [5].
     Objective: -log p(b | z, skip1, skip0) + sum over groups of beta_g KL(q_g || p_g). With betas of 1 the negative
-    ELBO, a bound on -log p(b); larger ones price the skips higher than they cost, so that z has to carry more.
-    Groups: all stochastic, Normal, coarse to fine. p(z) = N(0, I); the prior of a skip is learned, given the coarser
-    groups as the decoder receives them; its posterior sees these and the encoder's maps of its level.
+    ELBO, a bound on -log p(b); larger ones price the skips above their cost, so that z has to carry more.
+    Groups: all stochastic, Normal, coarse to fine. p(z) = N(0, I). The prior of a skip is N(0, diag sigma^2), sigma
+    learned as a function of the coarser groups as the decoder receives them: where there are edges, details vary. Its
+    posterior sees these groups too, and the encoder's maps of its level.
     Core: z. Supervision: none.
+    Against [4] and [6] the priors' means are zero. With learned means a skip repeats what z has said for nothing, the
+    decoder may as well read it there, and no ablation can tell what z is for.
     Unlike a filter the price is a bottleneck: what flows around z costs as much as what flows through it.
     """
 
@@ -282,8 +286,8 @@ class VariationalSkipAutoencoder(Baseline):
     paper = "Sønderby et al. 2016, Ladder variational autoencoders"
     groups = {
         "z": "20 units, a Normal posterior, prior N(0, I)",
-        "skip1": "4 maps at quarter resolution, a Normal posterior, prior given z",
-        "skip0": "2 maps at half resolution, a Normal posterior, prior given z and skip1",
+        "skip1": "2 maps at quarter resolution, a Normal posterior, prior given z",
+        "skip0": "1 map at half resolution, a Normal posterior, prior given z and skip1",
     }
     variants = {
         "variational_skip_autoencoder": {},
@@ -298,8 +302,8 @@ class VariationalSkipAutoencoder(Baseline):
         betas: Sequence[float] = (1.0, 1.0, 1.0),
         latent: int = 20,
         width: int = 32,
-        maps0: int = 2,
-        maps1: int = 4,
+        maps0: int = 1,
+        maps1: int = 2,
     ) -> None:
         super().__init__(spec)
         check_size(spec, "variational_skip_autoencoder")
@@ -380,19 +384,19 @@ class _StochasticSkip(nn.Module):
 
     def __init__(self, width: int, maps: int, out: int) -> None:
         super().__init__()
-        self.expect = nn.Conv2d(width, 2 * maps, 3, padding=1)
-        self.correct = nn.Conv2d(2 * width, 2 * maps, 3, padding=1)
+        self.log_scale = nn.Conv2d(width, maps, 1)
+        self.correct = nn.Conv2d(2 * width, 2 * maps, 1)
         self.enter = nn.Conv2d(maps, width, 3, padding=1)
         self.rise = nn.ConvTranspose2d(width, out, 4, 2, 1)
 
     def prior(self, state: Tensor) -> Normal:
-        mu, log_sigma = self.expect(state).chunk(2, 1)
-        return Normal(mu, log_sigma.exp(), validate_args=False)
+        sigma = self.log_scale(state).exp()
+        return Normal(torch.zeros_like(sigma), sigma, validate_args=False)
 
     def posterior(self, state: Tensor, maps: Tensor, prior: Normal) -> Normal:
-        """The prior, moved and scaled by what the encoder saw: no correction, no cost ([6], residual distributions)."""
+        """The prior, moved and scaled by what the encoder saw: no correction, no cost."""
         shift, log_ratio = self.correct(torch.cat([state, maps], 1)).chunk(2, 1)
-        return Normal(prior.loc + shift, prior.scale * log_ratio.exp(), validate_args=False)
+        return Normal(prior.scale * shift, prior.scale * log_ratio.exp(), validate_args=False)
 
     def forward(self, state: Tensor, code: Tensor) -> Tensor:
         return self.rise(F.relu(state + self.enter(code)))
