@@ -239,7 +239,7 @@ class BandAutoencoder(Baseline):
         check_size(spec, f"{transform}_skip_autoencoder")
         self.analyse, self.synthesise = TRANSFORMS[transform]
         shapes = {name: band.shape[1:] for name, band in self._bands(torch.zeros(1, *spec.shape)).items()}
-        if len(sizes) != len(shapes) or min(sizes) < 1:
+        if not isinstance(sizes, Sequence) or len(sizes) != len(shapes) or min(sizes) < 1:
             raise UserError(f"{transform}_skip_autoencoder: sizes are three positive numbers, of {', '.join(shapes)}")
         self.encoders, self.decoders = nn.ModuleDict(), nn.ModuleDict()
         for (name, shape), size in zip(shapes.items(), sizes, strict=True):
@@ -282,7 +282,7 @@ class VariationalSkipAutoencoder(Baseline):
     Unlike a filter the price is a bottleneck: what flows around z costs as much as what flows through it.
     """
 
-    summary = "every skip a stochastic group with a learned prior, trained on the ELBO or with dearer skips"
+    summary = "every skip a stochastic group with a learned prior; 2x, 4x: skips priced above their cost"
     paper = "Sønderby et al. 2016, Ladder variational autoencoders"
     groups = {
         "z": "20 units, a Normal posterior, prior N(0, I)",
@@ -307,16 +307,16 @@ class VariationalSkipAutoencoder(Baseline):
     ) -> None:
         super().__init__(spec)
         check_size(spec, "variational_skip_autoencoder")
-        if len(betas) != len(self.groups) or min(betas) < 0:
+        if not isinstance(betas, Sequence) or len(betas) != len(self.groups) or min(betas) < 0:
             raise UserError(f"variational_skip_autoencoder: betas are three weights >= 0, of {', '.join(self.groups)}")
         self.betas = dict(zip(self.groups, betas, strict=True))
         channels, height, breadth = spec.shape
-        low = (2 * width, height // 4, breadth // 4)
-        size = low[0] * low[1] * low[2]
+        coarsest = (2 * width, height // 4, breadth // 4)
+        size = coarsest[0] * coarsest[1] * coarsest[2]
         self.enter = nn.Sequential(nn.Conv2d(channels, width, 4, 2, 1), nn.ReLU())
         self.down = nn.Sequential(nn.Conv2d(width, 2 * width, 4, 2, 1), nn.ReLU())
         self.bottleneck = nn.Sequential(nn.Flatten(), nn.Linear(size, 2 * latent))
-        self.top = nn.Sequential(nn.Linear(latent, size), nn.ReLU(), nn.Unflatten(1, low))
+        self.top = nn.Sequential(nn.Linear(latent, size), nn.ReLU(), nn.Unflatten(1, coarsest))
         self.skip1 = _StochasticSkip(2 * width, maps1, width)
         self.skip0 = _StochasticSkip(width, maps0, channels)
         self.register_buffer("zero", torch.zeros(latent))

@@ -322,6 +322,7 @@ def test_a_price_keeps_the_image_in_the_core_and_a_naive_skip_does_not(digits: d
         (BandAutoencoder, {"transform": "fourier"}, "transform is 'laplacian' or 'haar', not 'fourier'"),
         (BandAutoencoder, {"sizes": [16, 0, 16]}, "sizes are three positive numbers"),
         (VariationalSkipAutoencoder, {"betas": [1.0, 2.0]}, "betas are three weights >= 0, of z, skip1, skip0"),
+        (VariationalSkipAutoencoder, {"betas": 2.0}, "betas are three weights >= 0"),
         (VariationalSkipAutoencoder, {"betas": [1.0, -2.0, 1.0]}, "betas are three weights >= 0"),
     ],
 )
