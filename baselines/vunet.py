@@ -183,12 +183,13 @@ class ShapeMixture(nn.Module):
 class _ShapeBranch(nn.Module):
     """The U-Net's way down, E_theta of [1]: features of the shape map at half and quarter resolution.
 
-    The pixels of a 2 x 2 block enter as channels, so that the half resolution knows every pixel of the shape.
+    Where the map has full resolution, the pixels of a 2 x 2 block enter as channels, so that none is lost.
     """
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, block: int) -> None:
         super().__init__()
-        self.fine = nn.Sequential(nn.PixelUnshuffle(2), nn.Conv2d(4, width, 3, padding=1), nn.ELU())
+        pixels = 2 // block
+        self.fine = nn.Sequential(nn.PixelUnshuffle(pixels), nn.Conv2d(pixels**2, width, 3, padding=1), nn.ELU())
         self.coarse = nn.Sequential(nn.Conv2d(width, 2 * width, 4, 2, 1), nn.ELU())
 
     def forward(self, shape: Tensor) -> tuple[Tensor, Tensor]:
@@ -219,7 +220,7 @@ class _Generator(nn.Module):
 class _Pictures(nn.Module):
     """F_phi of [1] as a small convolutional network over the whole picture."""
 
-    def __init__(self, spec: DataSpec, width: int, features: int) -> None:
+    def __init__(self, spec: DataSpec, width: int, features: int, block: int) -> None:
         super().__init__()
         channels, height, breadth = spec.shape
         self.layers = nn.Sequential(
@@ -239,9 +240,9 @@ class BagOfPatches(nn.Module):
     crops around body joints, normalized so that they hold appearance and no layout.
     """
 
-    def __init__(self, spec: DataSpec, width: int, features: int) -> None:
+    def __init__(self, spec: DataSpec, width: int, features: int, block: int) -> None:
         super().__init__()
-        self.patch = nn.Conv2d(spec.shape[0], width, 7, padding=3)
+        self.patch = nn.Conv2d(spec.shape[0], width, 7, stride=block, padding=3)
         self.mix = nn.Sequential(nn.Linear(width, features), nn.ELU())
 
     def forward(self, x: Tensor, shape: Tensor) -> Tensor:
@@ -260,10 +261,11 @@ class VUNet(Baseline):
     appearance from a prior that is learned from the shape, and -log p(y). Their sum bounds -log p(x), since y is a
     function of x; the source leaves out the last term, and its number is conditional on the shape.
 
-    **Groups.** ``shape`` is discrete, one bit per pixel: the skeleton of the image, or its edges, found by a fixed
-    algorithm without parameters ([2], or [3]). Every skip of the U-Net starts from it, so what passes the bottleneck is
-    paid for as shape. ``z`` is stochastic, a Normal given the shape: the appearance (thickness, colour), and the
-    core. It enters the generator alike at every position, and so says how to draw and not where.
+    **Groups.** ``shape`` is discrete, one bit per block of 2 x 2 pixels: whether it holds a point of the image's
+    skeleton, or of its edges, found by a fixed algorithm without parameters ([2], or [3]). At full resolution a map
+    costs more than twice as much: where in its block a line runs is mostly noise. Every skip of the U-Net starts from
+    the shape, so what passes the bottleneck is paid for. ``z`` is stochastic, a Normal given the shape: the appearance
+    (thickness, colour), and the core. It enters the generator alike at every position: how to draw, not where.
 
     **Supervision.** None: the shape comes from the image itself.
 
@@ -289,6 +291,7 @@ class VUNet(Baseline):
         spec: The data.
         shape: ``skeleton`` or ``edges`` (leaks thickness: the counter-example).
         encoder: ``augmented``, ``plain`` or ``bag``.
+        block: Side of the blocks of pixels that one bit of the shape stands for, 1 or 2.
         latent: Units of z.
         width: Feature maps at half resolution, doubled at a quarter. (The source: 32 to 128 maps in residual blocks.)
         components: K of p(y).
@@ -298,7 +301,7 @@ class VUNet(Baseline):
     paper = "Esser, Sutter & Ommer 2018, A Variational U-Net for Conditional Appearance and Shape Generation"
     core = "z"
     groups = {
-        "shape": "one bit per pixel, a discrete code: the image's skeleton (or edges), a mixture prior",
+        "shape": "one bit per 2 x 2 pixels, a discrete code: the skeleton's (or edges') course, a mixture prior",
         "z": "16 units of appearance, a Normal posterior, a Normal prior given the shape",
     }
     variants = {
@@ -313,28 +316,33 @@ class VUNet(Baseline):
         spec: DataSpec,
         shape: str = "skeleton",
         encoder: str = "augmented",
+        block: int = 2,
         latent: int = 16,
         width: int = 16,
         components: int = 100,
     ) -> None:
         super().__init__(spec)
-        _check(spec, shape, encoder)
+        _check(spec, shape, encoder, block)
         features = 64
-        self.estimate, self.augmented = ESTIMATORS[shape], encoder == "augmented"
-        self.appearance = (BagOfPatches if encoder == "bag" else _Pictures)(spec, width, features)
+        self.shape, self.block, self.augmented = shape, block, encoder == "augmented"
+        self.appearance = (BagOfPatches if encoder == "bag" else _Pictures)(spec, width, features, block)
         self.posterior = nn.Linear(features, 2 * latent)
-        self.branch = _ShapeBranch(width)
+        self.branch = _ShapeBranch(width, block)
         low = 2 * width * (spec.shape[1] // 4) * (spec.shape[2] // 4)
         self.prior_of_shape = nn.Sequential(nn.Flatten(), nn.Linear(low, 2 * latent))
         self.generator = _Generator(spec.shape[0], latent, width)
-        self.mixture = ShapeMixture(components, spec.shape[1:])
+        self.mixture = ShapeMixture(components, (spec.shape[1] // block, spec.shape[2] // block))
+
+    def estimate(self, x: Tensor) -> Tensor:
+        """y = e(x), 0 or 1, float (N, 1, H / block, W / block): which blocks of pixels hold a point of the shape."""
+        return F.max_pool2d(ESTIMATORS[self.shape](x).to(x), self.block)
 
     def fit(self, train: TrainSet) -> None:
         """Fits p(y) to the shapes of binarized training images, of several draws where there are few images."""
         draws = [train.binary]
         for _ in range(1, min(MOST_DRAWS, ENOUGH_SHAPES // len(train.grey))):
             draws.append(torch.bernoulli(train.grey))
-        maps = [self.estimate(x).to(x) for draw in draws for x in draw.split(500)]
+        maps = [self.estimate(x) for draw in draws for x in draw.split(500)]
         self.mixture.fit(torch.cat(maps))
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
@@ -345,7 +353,7 @@ class VUNet(Baseline):
 
     def _transmit(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The shape (N, 1, H, W), the generator's output for a draw of z, and the rate of z (N,)."""
-        shape = self.estimate(x).to(x)
+        shape = self.estimate(x)
         skips = self._skips(shape)
         q = self._q(turned(x) if self.augmented else x, shape)
         p = self._p(skips)
@@ -394,6 +402,7 @@ class VUNetLaplace(VUNet):
         pyramid: Weight of the pyramid loss; 0 leaves a bound on -log p(x).
         shape: As in ``VUNet``.
         encoder: As in ``VUNet``.
+        block: As in ``VUNet``.
         latent: As in ``VUNet``.
         width: As in ``VUNet``.
         components: As in ``VUNet``.
@@ -409,11 +418,12 @@ class VUNetLaplace(VUNet):
         pyramid: float = 1.0,
         shape: str = "skeleton",
         encoder: str = "augmented",
+        block: int = 2,
         latent: int = 16,
         width: int = 16,
         components: int = 100,
     ) -> None:
-        super().__init__(spec, shape, encoder, latent, width, components)
+        super().__init__(spec, shape, encoder, block, latent, width, components)
         if not pyramid >= 0:
             raise UserError(f"vunet_laplace: pyramid is a weight of 0 or more, not {pyramid}")
         self.pyramid = pyramid
@@ -461,11 +471,13 @@ def swap_grid(model: VUNet, shapes: Tensor, looks: Tensor) -> Tensor:
 # --- parts --------------------------------------------------------------------------------------------------------
 
 
-def _check(spec: DataSpec, shape: str, encoder: str) -> None:
+def _check(spec: DataSpec, shape: str, encoder: str, block: int) -> None:
     if shape not in ESTIMATORS:
         raise UserError(f"vunet: shape is 'skeleton' or 'edges', not '{shape}'")
     if encoder not in ENCODERS:
         raise UserError(f"vunet: encoder is 'augmented', 'plain' or 'bag', not '{encoder}'")
+    if block not in (1, 2):
+        raise UserError(f"vunet: block is 1 or 2 pixels, not {block}")
     if spec.shape[1] % 4 or spec.shape[2] % 4:
         nearest = " x ".join(str(max(4, 4 * round(side / 4))) for side in spec.shape[1:])
         found = " x ".join(map(str, spec.shape[1:]))
