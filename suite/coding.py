@@ -173,7 +173,7 @@ def _log_prob(p: D.Distribution | GaussianPrior, z: Tensor) -> Tensor:
     if isinstance(p, GaussianPrior):
         return p.log_prob(z)
     # torch wants the integers of a Bernoulli as floats, those of a Categorical as indices.
-    is_bernoulli = type(_base(p)) is D.Bernoulli
+    is_bernoulli = type(_element(p)) is D.Bernoulli
     return _sum(p.log_prob(z.to(torch.get_default_dtype()) if is_bernoulli else z), len(z))
 
 
@@ -192,6 +192,13 @@ def _base(p: D.Distribution) -> D.Distribution:
     """What an Independent wraps: every sum here runs over all dimensions of an image anyway."""
     while isinstance(p, D.Independent):
         p = p.base_dist
+    return p
+
+
+def _element(p: D.Distribution) -> D.Distribution:
+    """The family of a single number: what an Independent wraps, or the components of a mixture."""
+    while isinstance(p := _base(p), D.MixtureSameFamily):
+        p = p.component_distribution
     return p
 
 

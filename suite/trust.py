@@ -78,7 +78,16 @@ def mode(q: D.Distribution) -> Tensor:
         return mode(q.base_dist)
     if type(q) in DISCRETE_FAMILIES:
         return q.mode
+    if type(q) is D.MixtureSameFamily and isinstance(_component(q), D.Bernoulli):
+        return (q.mean > 0.5).to(q.mean)  # each bit's most probable value
     return q.mean
+
+
+def _component(q: D.MixtureSameFamily) -> D.Distribution:
+    component = q.component_distribution
+    while isinstance(component, D.Independent):
+        component = component.base_dist
+    return component
 
 
 class Frozen:
