@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.distributions import Distribution, Normal
 
 from suite import registry
+from suite.channel import fit_channel
 from suite.contract import Baseline, Batch, DataSpec, Discrete, Latents, Score, Unsupported, Values
 from suite.specimens import Blocks, Hierarchy, Silent
 from tests import models
@@ -200,6 +201,24 @@ def test_what_a_conditional_prior_adds_is_no_message(monkeypatch: pytest.MonkeyP
     found = score(Shifted).metrics
     ideal = 8 / 2 * math.log1p((0.5 * Linear.AMPLITUDE / 0.1) ** 2)
     assert ideal - 2 < found["nats_bound"].value <= ideal + 0.3
+
+
+def test_messages_of_a_code_without_a_prior_have_the_code_s_power_and_not_the_channel_s() -> None:
+    class Ignored(Linear):
+        """A code that is no use: the channel drowns it in thirty times its noise."""
+
+        def prior(self, name: str, earlier: Values) -> None:
+            return None
+
+        def decode(self, values: Values) -> Tensor:
+            return super().decode({"z": 0 * values["z"]})
+
+    subject = models.subject_of(Ignored)
+    codes = subject.model.means(subject.dataset.train.binary)["z"].double()
+    channel = fit_channel(subject)
+    assert float(channel.gaussians["z"].variances.mean()) > 100 * float(codes.var(0).mean())
+    prior = MODULE.without_noise(channel).gaussians["z"]
+    torch.testing.assert_close(prior.variances, codes.var(0), rtol=0.05, atol=0.02 * float(codes.var(0).mean()))
 
 
 @pytest.mark.parametrize(
