@@ -141,8 +141,7 @@ def disturb(x: Tensor, strength: float, noise: float, order: str = "noise_first"
 def homographies(n: int, height: int, width: int, strength: float) -> Tensor:
     """Returns (n, 3, 3) random homographies of pixel coordinates: an affine map, then now and then a perspective.
 
-    The ranges are those of [1] times ``strength``; the perspective's is the share of the half side by which a corner
-    may move, which must stay below 1.
+    The ranges are those of [1] times ``strength``, which is at most 1: corners that move further may fold the image.
     """
     from kornia.geometry import get_affine_matrix2d, get_perspective_transform
 

@@ -42,6 +42,8 @@ SMOKE = 5
 LONGEST = 512
 #: Penalties of the ridge regression, per draw on standardized inputs; reading nothing is one more choice.
 RIDGES = (1e-6, 1e-4, 1e-2, 1e-1, 1.0)
+#: A position is read only where that lowers its squared error by this share: chance does less.
+WORTH = 0.01
 #: A position is known no better than to this share of its variance: beyond it lies rounding.
 EXACT = 1e-6
 #: Strengths of the disturbance, and the one that is ranked: the geometry that the inverted autoencoder was made for.
@@ -49,8 +51,8 @@ STRENGTHS = (0.0, 0.25, 0.5, 1.0, 2.0)
 REFERENCE = 1.0
 #: At strength 1: degrees; shares of the side; share; degrees; standard deviation of the noise in intensities.
 ROTATION, SHIFT, SCALE, SHEAR, NOISE = 30.0, 0.1, 0.1, 10.0, 0.25
-#: Corners move inwards by up to half this share of the side, at any strength by less than half of it.
-PERSPECTIVE, MOST_PERSPECTIVE = 0.6, 0.9
+#: Corners move inwards by up to half this share of the side; above strength 1 no further, lest the image folds.
+PERSPECTIVE = 0.6
 #: Share of the images that are seen in perspective.
 PERSPECTIVE_SHARE = 0.5
 #: The seed whose cell also measures the untrained model.
@@ -87,12 +89,18 @@ def read(sent: Tensor, received: Tensor, sizes: tuple[int, int, int] = (FIT, CHO
         sizes: Draws to fit on, to choose each position's penalty and error on, and to judge on; their sum is n.
     """
     u, y = sent.double().split(sizes), [part.double() for part in linear.standardize(*received.split(sizes))]
-    weights = torch.stack([ridge(y[0], u[0], strength) for strength in RIDGES])
-    weights = torch.cat([weights, torch.zeros_like(weights[:1])])
-    errors = torch.stack([(y[1] @ w - u[1]).square().mean(0) for w in weights]) / u[1].square().mean(0)
+    mean = u[0].mean(0)
+    weights = [ridge(y[0], u[0] - mean, strength) for strength in RIDGES]
+
+    def estimates(y: Tensor) -> Tensor:
+        nothing = torch.zeros(len(y), len(mean), dtype=y.dtype, device=y.device)
+        return torch.stack([*(y @ w + mean for w in weights), nothing])
+
+    errors = (estimates(y[1]) - u[1]).square().mean(1) / u[1].square().mean(0)
     error, best = errors.min(0)
-    error = error.clamp(EXACT, 1)
-    estimate = torch.stack([y[2] @ w for w in weights]).gather(0, best.expand(1, len(y[2]), -1))[0]
+    best = torch.where(error < 1 - WORTH, best, len(RIDGES))
+    error = errors.gather(0, best.unsqueeze(0))[0].clamp(EXACT, 1)
+    estimate = estimates(y[2]).gather(0, best.expand(1, len(y[2]), -1))[0]
     missed = (estimate - u[2]).square()
     return Reading(
         nats=0.5 * (u[2].square() - missed / error - error.log()).sum(1),
@@ -142,7 +150,7 @@ def homographies(n: int, height: int, width: int, strength: float, rng: torch.Ge
         sy=torch.zeros(n),
     )
     inwards = torch.tensor([[1.0, 1.0], [-1.0, 1.0], [-1.0, -1.0], [1.0, -1.0]])
-    moved = (uniform(n, 4, 2) + 1) / 2 * min(strength * PERSPECTIVE, MOST_PERSPECTIVE) / 2
+    moved = (uniform(n, 4, 2) + 1) / 2 * min(strength, 1) * PERSPECTIVE / 2
     seen = torch.rand(n, 1, 1, generator=rng) < PERSPECTIVE_SHARE
     perspective = get_perspective_transform(corners.expand(n, 4, 2), corners + seen * moved * inwards * side)
     return perspective @ affine
@@ -181,10 +189,11 @@ class MessageRecovery(Task):
             "affine map at strength 1": f"up to {ROTATION:g} degrees, shift {SHIFT:g} of the side, scale {SCALE:g}, "
             f"shear {SHEAR:g} degrees",
             "perspective at strength 1": f"in {PERSPECTIVE_SHARE:g} of the images; corners up to {PERSPECTIVE / 2:g} "
-            f"of the side inwards, at most {MOST_PERSPECTIVE / 2:g} at any strength",
+            "of the side inwards, and no further at higher strengths",
             "interpolation": "one homography per image, bilinear, black outside",
             "draws": f"{FIT} to fit, {CHOOSE} to choose, {JUDGE} to judge; at smoke 1/{SMOKE} of them",
-            "read-out": f"ridge regression, penalty of each position one of {', '.join(map(str, RIDGES))}, or nothing",
+            "read-out": f"ridge regression, penalty of each position one of {', '.join(map(str, RIDGES))}, or nothing "
+            f"where the error falls by less than {WORTH:g}",
             "positions": f"{LONGEST} at most, drawn once",
             "known at best to": f"{EXACT:g} of a position's variance",
             "untrained": f"in the cell of seed {UNTRAINED_SEED}, for models trained by gradient steps",

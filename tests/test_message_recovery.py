@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.distributions import Distribution, Normal
 
-from suite import registry
-from suite.channel import fit_channel
+from suite import channel, registry
 from suite.contract import Baseline, Batch, DataSpec, Discrete, Latents, Score, Unsupported, Values
 from suite.specimens import Blocks, Hierarchy, Silent
 from tests import models
@@ -23,9 +22,13 @@ SIZES = (1000, 500, 1000)
 
 
 @pytest.fixture(autouse=True)
-def _seeded() -> None:
+def _seeded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Channels are fitted roughly, from the noise that hides a useless code: messages must not depend on it."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
+    monkeypatch.setattr(channel, "STARTS", (30.0,))
+    monkeypatch.setattr(channel, "MAX_BLOCKS", 1)
+    monkeypatch.setattr(channel, "BLOCK_STEPS", 2)
 
 
 def score(cls: type[Baseline], budget: str | None = None, noise: str = "", **params: object) -> Score:
@@ -51,7 +54,8 @@ class Linear(Baseline):
         self.register_buffer("axes", axes.T.contiguous())
 
     def encode(self, x: Tensor) -> Latents:
-        return {"z": (x - 0.5).flatten(1) @ self.axes.T / self.AMPLITUDE}
+        coordinates = (x - 0.5).flatten(1) @ self.axes.T / self.AMPLITUDE
+        return {"z": Normal(coordinates, torch.ones_like(coordinates))}
 
     def prior(self, name: str, earlier: Values) -> Distribution:
         return Normal(torch.zeros(8), torch.ones(8))
@@ -66,7 +70,7 @@ class Rotated(Linear):
 
     def encode(self, x: Tensor) -> Latents:
         frame = torch.linalg.qr(torch.sin(torch.arange(64.0)).view(8, 8)).Q
-        return {"z": 5 * super().encode(x)["z"] @ frame - 3}
+        return {"z": 5 * super().encode(x)["z"].loc @ frame - 3}
 
 
 class Deaf(Linear):
@@ -83,7 +87,7 @@ class Shifted(Linear):
 
     def encode(self, x: Tensor) -> Latents:
         bit = Discrete((x[:, 0, 0, 0] > 0.5).long(), 2)
-        return {"bit": bit, "z": Normal(super().encode(x)["z"], 0.1)}
+        return {"bit": bit, "z": super().encode(x)["z"]}
 
     def prior(self, name: str, earlier: Values) -> Distribution | None:
         if name == "bit":
@@ -111,7 +115,7 @@ def test_a_constant_says_exactly_nothing_and_noise_says_nothing_to_speak_of() ->
     sent = torch.randn(sum(SIZES), 20)
     constant = MODULE.read(sent, torch.ones(len(sent), 30), SIZES)
     assert float(constant.nats.abs().max()) == 0 and float(constant.explained.abs().max()) == 0
-    assert float(constant.hits.float().mean()) == 1 / SIZES[2]
+    assert int(constant.hits.sum()) == 1
     noise = MODULE.read(sent, torch.randn(len(sent), 30), SIZES)
     assert abs(float(noise.nats.mean())) < 0.1
 
@@ -189,7 +193,7 @@ def test_the_message_error_knows_the_model_s_frame_and_the_read_out_does_not(mon
 
 
 def test_a_model_that_ignores_its_message_gets_nothing() -> None:
-    found = score(Deaf).metrics
+    found = score(Deaf, "quick").metrics
     assert found["nats_bound_clean"].value == 0
     assert found["nats_bound"].value == pytest.approx(0, abs=0.1)
     assert found["variance_explained"].value < 1
@@ -207,6 +211,9 @@ def test_messages_of_a_code_without_a_prior_have_the_code_s_power_and_not_the_ch
     class Ignored(Linear):
         """A code that is no use: the channel drowns it in thirty times its noise."""
 
+        def encode(self, x: Tensor) -> Latents:
+            return {"z": super().encode(x)["z"].loc}
+
         def prior(self, name: str, earlier: Values) -> None:
             return None
 
@@ -215,9 +222,9 @@ def test_messages_of_a_code_without_a_prior_have_the_code_s_power_and_not_the_ch
 
     subject = models.subject_of(Ignored)
     codes = subject.model.means(subject.dataset.train.binary)["z"].double()
-    channel = fit_channel(subject)
-    assert float(channel.gaussians["z"].variances.mean()) > 100 * float(codes.var(0).mean())
-    prior = MODULE.without_noise(channel).gaussians["z"]
+    fitted = channel.fit_channel(subject)
+    assert float(fitted.gaussians["z"].variances.mean()) > 100 * float(codes.var(0).mean())
+    prior = MODULE.without_noise(fitted).gaussians["z"]
     torch.testing.assert_close(prior.variances, codes.var(0), rtol=0.05, atol=0.02 * float(codes.var(0).mean()))
 
 
