@@ -31,6 +31,8 @@ VERSION = 1
 WIDTHS = (16, 32)
 #: Training images presented, in batches of BATCH; Adam's step size falls linearly from RATE to zero.
 IMAGES, BATCH, RATE = 250_000, 100, 3e-3
+#: Units between the features and the factors, and the weight of the factors' squared errors beside the cross-entropy.
+HIDDEN, FACTOR_WEIGHT = 16, 3.0
 #: Every batch is shifted by up to so many pixels, rows and columns alike.
 SHIFT = 2
 #: Where the judges that come with the suite lie.
@@ -64,7 +66,7 @@ class Verdict:
 
 
 class Judge(nn.Module):
-    """Two strided 5 x 5 convolutions, and on their features a linear head for the class and one for each factor.
+    """Two strided 5 x 5 convolutions; on their features a linear head for the class, and a small net for the factors.
 
     Args:
         shape: (channels, height, width) of an image.
@@ -81,11 +83,13 @@ class Judge(nn.Module):
         )
         size = wide * -(-height // 4) * -(-width // 4)
         self.classify = nn.Linear(size, classes)
-        self.estimate = nn.ModuleDict({name: nn.Linear(size, k) for name, k in factors.items()})
+        self.hidden = nn.Sequential(nn.Linear(size, HIDDEN), nn.ReLU()) if factors else nn.Identity()
+        self.estimate = nn.ModuleDict({name: nn.Linear(HIDDEN, k) for name, k in factors.items()})
 
     def forward(self, x: Tensor) -> Verdict:
         h = self.features(x)
-        return Verdict(self.classify(h), {name: head(h) for name, head in self.estimate.items()})
+        hidden = self.hidden(h)
+        return Verdict(self.classify(h), {name: head(hidden) for name, head in self.estimate.items()})
 
     @torch.no_grad()
     def look(self, x: Tensor) -> Verdict:
@@ -102,7 +106,7 @@ def build(dataset: data.Dataset) -> Judge:
 
 
 def train(dataset: data.Dataset) -> Judge:
-    """Trains a judge on the grey training images: cross-entropy of the class + squared errors of the factors."""
+    """Trains a judge on the grey training images: cross-entropy of the class + weighted squared errors of factors."""
     split, device = dataset.train, dataset.train.grey.device
     with global_seed("judge", VERSION, dataset.info.name), torch.enable_grad():
         judge = build(dataset)
@@ -115,7 +119,7 @@ def train(dataset: data.Dataset) -> Judge:
             seen = judge(split.grey[index].roll((down, right), (2, 3)))
             loss = F.cross_entropy(seen.logits, split.labels[index])
             for name, value in seen.factors.items():
-                loss = loss + F.mse_loss(value, split.factors[name][index])
+                loss = loss + FACTOR_WEIGHT * F.mse_loss(value, split.factors[name][index])
             adam.zero_grad()
             loss.backward()
             adam.step()
@@ -157,7 +161,7 @@ def fingerprint(judge: nn.Module) -> str:
 def card() -> dict[str, str]:
     """Returns the rules of the judge for a task's card, with the facts of those that come with the suite."""
     rules = {
-        "judge": f"two strided 5 x 5 convolutions ({WIDTHS[0]}, {WIDTHS[1]} channels), linear heads; version {VERSION}",
+        "judge": f"two strided 5 x 5 convolutions ({WIDTHS[0]}, {WIDTHS[1]} channels), linear head; version {VERSION}",
         "judge's training": f"{IMAGES:,} grey training images shifted by up to {SHIFT} pixels, Adam, batch {BATCH}",
     }
     for path in sorted(FOLDER.glob("*.safetensors")):

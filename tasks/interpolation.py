@@ -99,8 +99,8 @@ class Interpolation(Task):
             "outputs": f"grey, each binarized {DRAWS} times with the same noise",
             "reference density": f"mixture of {density.COMPONENTS} product Bernoullis, EM with a fixed seed, on "
             f"{density.IMAGES:,} training images at most; exact likelihood",
-            "gate": "the judge sees in both ends' reconstructions what it sees in the images, and the middle is farther "
-            f"from both ends than {APART:g} of their distance; a pair that fails counts as its cross-fade",
+            "gate": "the judge sees in both ends' reconstructions what it sees in the images, and the middle is "
+            f"farther from both ends than {APART:g} of their distance; a pair that fails counts as its cross-fade",
             "points in curves and picture": POINTS,
             **judges.card(),
         }

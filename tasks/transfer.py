@@ -66,7 +66,7 @@ def difference(a: Tensor, b: Tensor) -> Tensor:
 
 
 def compare(hybrids: Tensor, cores: Tensor, others: Tensor) -> Errors:
-    """Compares the values of 2 P hybrids with their parents'; the second half has the parents of the first exchanged."""
+    """Compares 2 P hybrids with their parents, who are exchanged in the second half, and averages both ways."""
     gaps = difference(hybrids, cores), difference(hybrids, others), difference(cores, others)
     return Errors(*(gap.view(2, -1).mean(0) for gap in gaps))
 
