@@ -31,8 +31,8 @@ VERSION = 1
 WIDTHS = (16, 32)
 #: Training images presented, in batches of BATCH; Adam's step size falls linearly from RATE to zero.
 IMAGES, BATCH, RATE = 250_000, 100, 3e-3
-#: Units between the features and the factors, and the weight of the factors' squared errors beside the cross-entropy.
-HIDDEN, FACTOR_WEIGHT = 16, 3.0
+#: Units between the features and a factor, and the weight of a factor's squared error beside the cross-entropy.
+HIDDEN, FACTOR_WEIGHT = 8, 3.0
 #: Every batch is shifted by up to so many pixels, rows and columns alike.
 SHIFT = 2
 #: Where the judges that come with the suite lie.
@@ -66,7 +66,7 @@ class Verdict:
 
 
 class Judge(nn.Module):
-    """Two strided 5 x 5 convolutions; on their features a linear head for the class, and a small net for the factors.
+    """Two strided 5 x 5 convolutions; on their features a linear head for the class, and a small net for each factor.
 
     Args:
         shape: (channels, height, width) of an image.
@@ -83,13 +83,13 @@ class Judge(nn.Module):
         )
         size = wide * -(-height // 4) * -(-width // 4)
         self.classify = nn.Linear(size, classes)
-        self.hidden = nn.Sequential(nn.Linear(size, HIDDEN), nn.ReLU()) if factors else nn.Identity()
-        self.estimate = nn.ModuleDict({name: nn.Linear(HIDDEN, k) for name, k in factors.items()})
+        self.estimate = nn.ModuleDict({
+            name: nn.Sequential(nn.Linear(size, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, k)) for name, k in factors.items()
+        })  # fmt: skip
 
     def forward(self, x: Tensor) -> Verdict:
         h = self.features(x)
-        hidden = self.hidden(h)
-        return Verdict(self.classify(h), {name: head(hidden) for name, head in self.estimate.items()})
+        return Verdict(self.classify(h), {name: head(h) for name, head in self.estimate.items()})
 
     @torch.no_grad()
     def look(self, x: Tensor) -> Verdict:
