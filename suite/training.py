@@ -243,7 +243,7 @@ class _Run:
         assert self.optimizer is not None
         tensors = {f"model/{name}": tensor for name, tensor in checkpoints.state_of(self.baseline).items()}
         for i, state in self.optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer/{i}/{key}": value.detach().cpu().clone() for key, value in state.items()}
+            tensors |= {f"optimizer/{i}/{key}": value.detach().cpu().contiguous() for key, value in state.items()}
         done = {"images": self.done.images, "seconds": self.done.seconds, "curves": self.done.curves}
         checkpoints.write(folder, tensors, {"epoch": self.epoch, "steps": self.done.steps, **done})
 
@@ -266,6 +266,10 @@ class _Run:
                 _, i, key = name.split("/")
                 state.setdefault(int(i), {})[key] = tensor
         self.optimizer.load_state_dict({"state": state, "param_groups": self.optimizer.state_dict()["param_groups"]})
+        for parameter, moments in self.optimizer.state.items():
+            for key, value in moments.items():
+                if value.shape == parameter.shape:  # laid out in memory as the weights are (channels last)
+                    moments[key] = torch.empty_like(parameter).copy_(value)
         self.epoch = meta["epoch"]
         curves = {name: [(int(s), float(v)) for s, v in points] for name, points in meta["curves"].items()}
         self.done = TrainingReport(meta["steps"], meta["images"], meta["seconds"], curves)

@@ -205,11 +205,24 @@ def test_a_model_is_initialized_by_its_seed_alone(digits: data.Dataset) -> None:
     assert first.decoder.in_features == 3
 
 
-@pytest.mark.parametrize("epochs", [1, 3])
+class ChannelsLast(Small):
+    """Weights that do not lie in memory in the order of their dimensions."""
+
+    def __init__(self, spec: DataSpec) -> None:
+        super().__init__(spec)
+        self.first = nn.Conv2d(spec.shape[0], 4, 3, padding=1)
+        self.second = nn.Conv2d(4, 1, 3, padding=1)
+        self.to(memory_format=torch.channels_last)
+
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        return super().loss(replace(batch, x=self.second(self.first(batch.x)).sigmoid()))
+
+
+@pytest.mark.parametrize(("cls", "epochs"), [(Small, 1), (Small, 3), (ChannelsLast, 2)])
 def test_an_interrupted_run_resumes_to_the_bits_of_an_undisturbed_one(
-    digits: data.Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, epochs: int
+    digits: data.Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cls: type[Baseline], epochs: int
 ) -> None:
-    whole, undisturbed = trained(digits, budget="five epochs")
+    whole, undisturbed = trained(digits, cls, budget="five epochs")
     monkeypatch.setattr(training, "SAVE_SECONDS", 0)
 
     def interrupt(event: dict[str, Any]) -> None:
@@ -218,10 +231,10 @@ def test_an_interrupted_run_resumes_to_the_bits_of_an_undisturbed_one(
 
     folder = tmp_path / "resume"
     with pytest.raises(KeyboardInterrupt):
-        trained(digits, budget="five epochs", resume=folder, report=interrupt)
+        trained(digits, cls, budget="five epochs", resume=folder, report=interrupt)
     assert sorted(path.suffix for path in folder.iterdir()) == [".json", ".safetensors"]
     events: list[dict[str, Any]] = []
-    resumed, report = trained(digits, budget="five epochs", resume=folder, report=events.append)
+    resumed, report = trained(digits, cls, budget="five epochs", resume=folder, report=events.append)
     assert events[0]["epoch"] == epochs + 1
     assert same(whole, resumed)
     assert (report.curves, report.steps, report.images) == (undisturbed.curves, undisturbed.steps, undisturbed.images)
