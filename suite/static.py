@@ -71,6 +71,13 @@ def read_facts(kind: str, data: bytes, path: Path) -> list[Facts]:
     ]
 
 
+def read_card(data: bytes, path: Path, attribute: str) -> str:
+    """Returns the docstring of a class: what a baseline is, after which paper, and what was changed; "" for none."""
+    classes = (node for node in parse(data, path).body if isinstance(node, ast.ClassDef))
+    found = next((node for node in classes if node.name == attribute), None)
+    return (ast.get_docstring(found) or "") if found else ""
+
+
 def read_anchors(data: bytes, path: Path, attribute: str) -> list[tuple[str, str]] | None:
     """Returns (name, summary) of the anchors that a task's class declares, or None where they can't be read as text.
 

@@ -111,8 +111,15 @@ def test_list_shows_tasks_baselines_and_datasets(capsys: pytest.CaptureFixture[s
     assert "nats" in rows["reconstruction"]
     assert "labels" in rows["conditional_vae"]
     assert rows["conv_autoencoder"].split()[1] == "autoencoder"
+    assert rows["conv_autoencoder"].endswith("; architecture=conv")
     assert "yes" in rows["digits"]
     assert "1200" in rows["digits"]
+
+
+def test_show_prints_a_baselines_card(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = run(capsys, "show", "conv_vae")
+    assert code == 0
+    assert "trained on the negative ELBO ([1], eq. 10)" in out
 
 
 def test_list_says_which_datasets_are_on_disk(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -146,7 +153,7 @@ def test_show_prints_a_tasks_card_from_the_class_with_metrics_and_anchors(capsys
     assert "floor" in out
     _, out, _ = run(capsys, "show", "reconstruction", "--format", "json")
     shown = json.loads(out)
-    assert (shown["primary"], shown["version"]) == ("nats", 1)
+    assert (shown["primary"], shown["version"]) == ("nats", 2)
     assert shown["card"]
     assert "nats" in [metric["name"] for metric in shown["metrics"]]
     assert "floor" in [anchor["name"] for anchor in shown["anchors"]]

@@ -40,13 +40,19 @@ def list(
         return
     for number, (name, items) in enumerate(found.items()):
         typer.echo(nl=number > 0)
-        rows = [[_text(item.get(column)) for column in COLUMNS[name]] for item in items]
+        rows = [[_text(_told(item, column)) for column in COLUMNS[name]] for item in items]
         print_table(name, COLUMNS[name], rows, NUMBERS)
 
 
 def _entries(kind: str, extra: Any) -> Any:
     return [
-        {"name": name, **entry.static, "params": entry.params, "file": str(entry.path)}
+        {
+            "name": name,
+            **entry.static,
+            "params": entry.params,
+            "variant": entry.facts.variants.get(name, {}),
+            "file": str(entry.path),
+        }
         for name, entry in registry.discover(kind, extra).items()
     ]
 
@@ -73,6 +79,12 @@ def _dataset(info: Any, root: Path) -> dict[str, Any]:
         "labels": info.labels,
         "on disk": data.on_disk(info.name, root),
     }
+
+
+def _told(item: Any, column: str) -> object:
+    """A column's value; a summary also tells the parameters that make this variant of its class."""
+    chosen = ", ".join(f"{name}={value}" for name, value in item.get("variant", {}).items())
+    return f"{item['summary']}; {chosen}" if column == "summary" and chosen else item.get(column)
 
 
 def _text(value: object) -> object:

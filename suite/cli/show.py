@@ -13,6 +13,7 @@ from suite import registry
 from suite.cli.options import DataRoot, Format, Paths, Workspace, check_format
 from suite.cli.output import print_facts, print_json, print_table
 from suite.errors import UserError, unknown
+from suite.static import read_card
 
 METRIC_COLUMNS = ("metric", "unit", "better", "meaning")
 RECORD_COLUMNS = ("metric", "value", "se", "n", "unit", "direction")
@@ -61,7 +62,8 @@ def _describe(source: Any, params: Mapping[str, Any]) -> dict[str, Any]:
     closure = {"digest": source.digest, "closure": sorted(source.files)}
     if source.kind == "baseline":
         static = {key: value for key, value in source.static.items() if key != "params"}
-        return {**common, **static, "params": dict(params), **closure}
+        about = read_card(source.files[source.entry], Path(source.origin), source.attribute)
+        return {**common, **static, "params": dict(params), **closure, "about": about}
     task = registry.load(source)(**params)
     return {
         **common,
@@ -108,7 +110,7 @@ def _record(prefix: str, workspace: Path) -> dict[str, Any]:
 
 
 def _print(item: Mapping[str, Any]) -> None:
-    tables = ("metrics", "anchors", "card", "groups", "traceback", "env", "cost", "ingredients")
+    tables = ("about", "metrics", "anchors", "card", "groups", "traceback", "env", "cost", "ingredients")
     print_facts(
         f"{item['kind']} {item.get('name', '')}".strip(),
         [(key, _text(value)) for key, value in item.items() if key not in (*tables, "kind", "name")],
@@ -117,6 +119,8 @@ def _print(item: Mapping[str, Any]) -> None:
         if item.get(key):
             typer.echo()
             print_facts(key, [(name, _text(value)) for name, value in item[key].items()])
+    if item.get("about"):
+        typer.echo(f"\n{item['about']}")
     typer.echo()
     if item["kind"] == "task":
         print_table("metrics", METRIC_COLUMNS, [tuple(metric.values()) for metric in item["metrics"]])
