@@ -1,4 +1,4 @@
-# make demo    install into .venv, score every model on the embedded digits, print the board
+# make demo    install into .venv, score some models on the embedded digits, print the board
 # make test    install the test extra, then lint, types and tests
 # make benchmark   the timed comparisons, alone on the machine
 
@@ -19,7 +19,7 @@ export OMP_NUM_THREADS ?= 1
 .PHONY: demo test lint benchmark clean
 
 demo: $(VENV)/.installed
-	$(BIN)/suite run --task linear_probe --dataset digits --seeds 0-2 --workers $(WORKERS)
+	$(BIN)/suite run --file results/demo.yaml --workers $(WORKERS)
 
 test: $(VENV)/.installed-test lint
 	$(BIN)/python -m pytest -n $(WORKERS) -q --ignore=tests/benchmarks
