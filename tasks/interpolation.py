@@ -83,11 +83,15 @@ class Interpolation(Task):
         Metric("interpolated*", "", "higher", "share of the pairs that pass the gate: ends recognized, middle between"),
         Metric("end_nats", "nats", "", "of the ends' reconstructions, two classes"),
         Metric("crossfade*", "nats", "", "excess of the pixels' cross-fade: the floor"),
-        Metric("nearest*", "nats", "", "excess of the training image nearest to the cross-fade: about 0"),
+        Metric("nearest*", "nats", "", "excess of the training image nearest to the cross-fade"),
+        Metric("floor", "nats", "", "midpoint_excess_nats of the cross-fade, the same as crossfade"),
     )
     anchors = (
         Anchor("floor", "crossfade: what raw_pixels, copy, a constant decoder and a jump score"),
-        Anchor("nearest", "about 0: real images, the training images nearest to the cross-fade"),
+        Anchor(
+            "nearest",
+            "real images, those nearest to the cross-fade: 4 nats on digits, -24 on MNIST, plainer than its ends",
+        ),
     )
 
     def card(self) -> dict[str, Any]:
@@ -109,15 +113,18 @@ class Interpolation(Task):
         """Interpolates; see ``Task.score``.
 
         Raises:
-            Unsupported: If there are no latents.
+            Unsupported: If there are no latents, or no two classes.
         """
         ways = {"": _Ways(subject, same_class=False), "_within": _Ways(subject, same_class=True)}
         score = Score(notes=[f"judge: {judges.facts(ways[''].judge, subject.dataset)}"])
         for suffix, way in ways.items():
             if len(way.first):
                 _add(score, way, suffix)
+        if "crossfade" not in score.metrics:
+            raise Unsupported("all test images are of one class")
         if ways[""].discrete:
             score.notes.append(f"discrete: {', '.join(sorted(ways[''].discrete))}")
+        score.metrics["floor"] = score.metrics["crossfade"]
         score.metrics["end_nats"] = Measure.mean(ways[""].end_nats)
         score.pictures["strips"] = grid([row for way in ways.values() for row in way.strips()])
         return score

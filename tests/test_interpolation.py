@@ -72,6 +72,13 @@ class Mute(Position):
         return torch.logit(bars(torch.full((len(values["z"]),), 2.0)))
 
 
+class Mirror(Position):
+    """Goes a way among images, but not from the one that it was given to the other."""
+
+    def decode(self, values: Values) -> Tensor:
+        return torch.logit(bars(9 - values["z"].squeeze(1)))
+
+
 def score(cls: type[Baseline], dataset: data.Dataset) -> Score:
     model = training.build(cls, dataset.spec, {}, 0, "cpu")
     return Interpolation().score(make_subject(model, cls, {}, dataset, 0, "smoke", "cpu", None))
@@ -101,8 +108,8 @@ def test_a_model_that_knows_the_way_stays_among_images_and_the_pixels_do_not() -
 
 
 @pytest.mark.usefixtures("_sides")
-@pytest.mark.parametrize("cls", [Snap, Mute])
-def test_a_jump_or_a_constant_counts_as_the_cross_fade(cls: type[Baseline]) -> None:
+@pytest.mark.parametrize("cls", [Snap, Mute, Mirror])
+def test_a_jump_a_constant_or_another_way_counts_as_the_cross_fade(cls: type[Baseline]) -> None:
     found = score(cls, sliding())
     assert value(found, "interpolated") == 0
     assert value(found) == value(found, "crossfade")
