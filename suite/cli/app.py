@@ -12,7 +12,7 @@ import suite
 from suite.errors import UserError
 
 #: In the order a user needs them.
-COMMANDS = ("list", "show", "plan", "run", "board", "compare", "plot", "ui", "sync", "new", "check")
+COMMANDS = ("list", "show", "plan", "run", "board", "compare", "plot", "merge", "ui", "sync", "new", "check")
 
 app = typer.Typer(
     help="Measure what the latents of image models are worth: run tasks on baselines, print the board.",

@@ -1,0 +1,47 @@
+"""``suite merge``: other machines' records into this workspace, or a workspace's into a folder to publish."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from suite.cli import options
+from suite.errors import UserError
+
+
+def merge(
+    folders: Annotated[list[Path], typer.Argument(metavar="FOLDER...", help="Workspaces or folders of records.")],
+    file: options.SelectionFile = None,
+    path: options.Paths = None,
+    workspace: options.Workspace = Path("runs"),
+    data_root: options.DataRoot = None,
+    records_only: Annotated[
+        bool, typer.Option("--records-only", help="Leave per-image values and pictures behind.")
+    ] = False,
+) -> None:
+    """Take the records of other folders into the workspace; with --file, those of its cells as they stand now."""
+    from suite.merging import merge as take
+    from suite.plan import make_plan
+
+    for folder in folders:
+        if not folder.is_dir():
+            raise UserError(f"{folder} is not a folder")
+    keys = None
+    if file:
+        chosen = options.selection(file, paths=path, workspace=workspace, data_root=data_root)
+        keys = {cell.key for cell in make_plan(chosen).cells}
+    warnings: list[str] = []
+    merged = take(folders, workspace, keys=keys, only_records=records_only, warnings=warnings)
+    for line in warnings:
+        typer.echo(f"warning: {line}", err=True)
+    counts = f"{len(merged.taken)} records taken, {len(merged.present)} there already"
+    if merged.conflicts:
+        counts += f", {len(merged.conflicts)} with other values than the one there: kept beside it"
+    if keys is not None:
+        missing = len(keys) - len(merged.taken) - len(merged.present) - len(merged.conflicts)
+        counts += f"; {missing} of {len(keys)} cells have none"
+    typer.echo(counts)
+    if merged.conflicts:
+        raise typer.Exit(1)
