@@ -7,7 +7,6 @@ split: dimensions that the decoder needs exactly are sent finely and cost much, 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -41,8 +40,6 @@ JUDGED_ON = 1000
 #: A group is left out only where that saves more nats than this on them: a tie is sent.
 MUTE_ABOVE = 0.1
 
-Alter = Callable[[dict[str, Tensor]], dict[str, Tensor]]
-
 
 @dataclass
 class _Survey:
@@ -65,16 +62,15 @@ def fit_channel(subject: Subject) -> Channel:
     return _restore(subject, kept)
 
 
-def refit_calibration(subject: Subject, channel: Channel, name: str, alter: Alter) -> Channel:
-    """Returns the channel with its calibration fitted anew to altered values, e.g. with groups held constant.
+def recalibrated(subject: Subject, channel: Channel, name: str) -> Channel:
+    """Returns a channel that mutes other groups than the fitted one, with the calibration that fits it.
 
     Args:
         subject: The frozen baseline with its data.
-        channel: The fitted channel.
-        name: Under which the result is kept with the checkpoint.
-        alter: Maps the values of a batch to what the decoder receives instead.
+        channel: The fitted channel with other ``muted`` groups.
+        name: Under which the calibration is kept with the checkpoint.
     """
-    kept = subject.kept(name, lambda: _tensors(_calibrate(subject, channel, alter)))
+    kept = subject.kept(name, lambda: _tensors(_calibrate(subject, channel)))
     return replace(channel, calibration=_restore_calibration(kept))
 
 
@@ -320,12 +316,12 @@ def _judge(subject: Subject, channel: Channel, judged: Tensor) -> tuple[Channel,
 
 
 @torch.no_grad()
-def _calibrate(subject: Subject, channel: Channel, alter: Alter | None = None) -> Channel:
+def _calibrate(subject: Subject, channel: Channel) -> Channel:
     """Fits the calibration on one noisy transmission of the whole training split."""
     bits, rng, logits = subject.dataset.train.binary, subject.rng("channel", "calibration"), []
     for (b,) in batches(bits):
         values = channel.send(channel.model.encode(b), len(b), rng).values
-        decoded = channel.model.decode(alter(values) if alter else values)
+        decoded = channel.model.decode(values)
         logits.append(decoded.expand(len(b), *decoded.shape[1:]))
     return replace(channel, calibration=calibration.fit(torch.cat(logits), bits, channel.calibration.floor))
 

@@ -153,7 +153,7 @@ def test_show_prints_a_tasks_card_from_the_class_with_metrics_and_anchors(capsys
     assert "floor" in out
     _, out, _ = run(capsys, "show", "reconstruction", "--format", "json")
     shown = json.loads(out)
-    assert (shown["primary"], shown["version"]) == ("nats", 2)
+    assert (shown["primary"], shown["version"]) == ("nats", 3)
     assert shown["card"]
     assert "nats" in [metric["name"] for metric in shown["metrics"]]
     assert "floor" in [anchor["name"] for anchor in shown["anchors"]]
