@@ -27,7 +27,9 @@ WIDTH = 120
 _PLACES = ["overall_best", "overall_worst", "rank_best", "rank_worst"]
 
 
-def render(board: pd.DataFrame, format: str, anchors: Anchors, width: int = WIDTH, color: bool = False) -> str:
+def render(
+    board: pd.DataFrame, format: str, anchors: Anchors, width: int = WIDTH, color: bool = False, costs: bool = True
+) -> str:
     """Renders a board; see ``leaderboard.render``."""
     if format not in FORMATS:
         raise unknown("format", format, FORMATS)
@@ -44,15 +46,15 @@ def render(board: pd.DataFrame, format: str, anchors: Anchors, width: int = WIDT
         from suite.latex import latex
 
         return latex(found)
-    return markdown(found) if format == "markdown" else table(found, width, color)
+    return markdown(found) if format == "markdown" else table(found, width, color, costs)
 
 
-def table(found: Sequence[Page], width: int = WIDTH, color: bool = False) -> str:
+def table(found: Sequence[Page], width: int = WIDTH, color: bool = False, costs: bool = True) -> str:
     """Returns the pages for a terminal; a table wider than ``width`` loses its costs, but is neither cut nor folded."""
     from rich.console import Console
     from rich.text import Text
 
-    grids = [[_fitting(sheet, width) for sheet in page.sheets] for page in found]
+    grids = [[_fitting(sheet, width if costs else 0) for sheet in page.sheets] for page in found]
     out = io.StringIO()
     style: dict[str, Any] = {"force_terminal": color, "color_system": "standard" if color else None}
     console = Console(file=out, width=10_000, legacy_windows=False, **style)

@@ -184,6 +184,7 @@ def render(
     anchors: Anchors | None = None,
     width: int = formats.WIDTH,
     color: bool = False,
+    costs: bool = True,
 ) -> str:
     """Renders a board.
 
@@ -193,13 +194,14 @@ def render(
         anchors: Task -> (name, summary) of its anchors, for the footnotes; by default those of the tasks found here.
         width: Of the terminal table.
         color: Whether the terminal table carries colours.
+        costs: Whether the terminal table shows what models cost, where that fits; scores repeat, speeds do not.
 
     Raises:
         UserError: For a format that does not exist.
     """
     if anchors is None:
         anchors = {} if format == "csv" else find_anchors(set(board["task"]))
-    return formats.render(board, format, anchors, width, color)
+    return formats.render(board, format, anchors, width, color, costs)
 
 
 def find_anchors(tasks: Iterable[str], paths: Sequence[str] = ()) -> Anchors:

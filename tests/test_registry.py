@@ -176,7 +176,7 @@ def test_a_file_as_selector_provides_what_it_holds(project: Path) -> None:
 @pytest.mark.parametrize(
     ("selector", "message"),
     [
-        ("vea", "did you mean 'vae'"),
+        ("vaee", "did you mean 'vae'"),
         ("vae:latnt=3", "no parameter 'latnt'; did you mean 'latent'"),
         ("copy:latent=3", "'copy' has no parameter 'latent'; it takes none"),
         ("vae:latent", "'latent' is not a parameter"),

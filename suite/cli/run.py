@@ -98,7 +98,7 @@ def _print_board(outcome: Outcome) -> None:
         width = shutil.get_terminal_size((WIDTH, 0)).columns
         found = board(outcome.records)
         anchors = find_anchors(set(found["task"]), outcome.plan.selection.paths)
-        typer.echo(render(found, anchors=anchors, width=width))
+        typer.echo(render(found, anchors=anchors, width=width, costs=False))
 
 
 def _print_summary(outcome: Outcome) -> None:
