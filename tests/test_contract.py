@@ -19,7 +19,12 @@ SMALLER = {
     "unet_autoencoder": {"width": 2},
     "conv_autoencoder": {"latent": 4},
     "conv_vae": {"latent": 4},
-    "swwae_semi": {"labels": 100},
+    "filtered_skip_autoencoder": {"width": 2},
+    **{f"variational_skip_autoencoder{price}": {"width": 8} for price in ("", "_2x", "_4x")},
+    **{name: {"architecture": "(2)5c-2p-(2)3c-(2)3c-2p"} for name in ("swwae", "swwae_no_where", "swwae_soft")},
+    "swwae_semi": {"architecture": "(2)5c-2p-(2)3c-(2)3c-2p", "labels": 100},
+    **{f"swwae_pool{size}": {"architecture": f"(2)5c-(2)3c-{size}p"} for size in (4, 7, 14)},
+    **{f"inverted_{name}": {"width": 16} for name in ("autoencoder", "curriculum", "m32", "m256", "source")},
 }
 
 
