@@ -117,12 +117,12 @@ class UNetAutoencoder(Baseline):
     paper = "Ronneberger, Fischer & Brox 2015, U-Net, as an autoencoder"
     groups = {
         "z": "16 numbers, a deterministic code: the bottleneck",
-        "skip0": "8 feature maps at full resolution, a deterministic code",
-        "skip1": "8 feature maps at half resolution, a deterministic code",
+        "skip0": "4 feature maps at full resolution, a deterministic code",
+        "skip1": "4 feature maps at half resolution, a deterministic code",
     }
     variants = {"unet_autoencoder": {}}
 
-    def __init__(self, spec: DataSpec, latent: int = 16, width: int = 8) -> None:
+    def __init__(self, spec: DataSpec, latent: int = 16, width: int = 4) -> None:
         super().__init__(spec)
         channels, height, breadth = spec.shape
         low = (2 * width, height // 4, breadth // 4)
@@ -144,16 +144,16 @@ class UNetAutoencoder(Baseline):
         return {"loss": nats.flatten(1).sum(1)}
 
     def _codes(self, x: Tensor) -> dict[str, Tensor]:
-        skip0 = self.enter(x)  # (N, 8, 28, 28)
-        skip1 = self.down(skip0)  # (N, 8, 14, 14)
+        skip0 = self.enter(x)  # (N, 4, 28, 28)
+        skip1 = self.down(skip0)  # (N, 4, 14, 14)
         return {"z": self.bottleneck(skip1), "skip0": skip0, "skip1": skip1}
 
     def encode(self, x: Tensor) -> Latents:
         return self._codes(x)
 
     def decode(self, values: Values) -> Tensor:
-        h = torch.cat([self.up(values["z"]), values["skip1"]], 1)  # (N, 16, 14, 14)
-        h = torch.cat([self.rise(h), values["skip0"]], 1)  # (N, 16, 28, 28)
+        h = torch.cat([self.up(values["z"]), values["skip1"]], 1)  # (N, 8, 14, 14)
+        h = torch.cat([self.rise(h), values["skip0"]], 1)  # (N, 8, 28, 28)
         return self.out(h)
 
 
@@ -178,12 +178,12 @@ class FilteredSkipAutoencoder(UNetAutoencoder):
     paper = ""
     groups = {
         "z": "16 numbers, a deterministic code: the bottleneck",
-        "skip0": "8 feature maps at full resolution less their 2 x 2 block means, a deterministic code",
-        "skip1": "8 feature maps at half resolution less their 2 x 2 block means, a deterministic code",
+        "skip0": "4 feature maps at full resolution less their 2 x 2 block means, a deterministic code",
+        "skip1": "4 feature maps at half resolution less their 2 x 2 block means, a deterministic code",
     }
     variants = {"filtered_skip_autoencoder": {}}
 
-    def __init__(self, spec: DataSpec, latent: int = 16, width: int = 8, pool0: int = 2, pool1: int = 2) -> None:
+    def __init__(self, spec: DataSpec, latent: int = 16, width: int = 4, pool0: int = 2, pool1: int = 2) -> None:
         check_size(spec, "filtered_skip_autoencoder")
         for name, pool, side in (("pool0", pool0, 1), ("pool1", pool1, 2)):
             sizes = [p for p in range(1, min(spec.shape[1:]) + 1) if all(n // side % p == 0 for n in spec.shape[1:])]
@@ -194,9 +194,9 @@ class FilteredSkipAutoencoder(UNetAutoencoder):
         self.pool0, self.pool1 = pool0, pool1
 
     def _codes(self, x: Tensor) -> dict[str, Tensor]:
-        h0 = self.enter(x)  # (N, 8, 28, 28)
+        h0 = self.enter(x)  # (N, 4, 28, 28)
         low0 = low(h0, self.pool0)
-        h1 = self.down(low0)  # (N, 8, 14, 14)
+        h1 = self.down(low0)  # (N, 4, 14, 14)
         low1 = low(h1, self.pool1)
         return {"z": self.bottleneck(low1), "skip0": h0 - low0, "skip1": h1 - low1}
 
