@@ -209,7 +209,7 @@ def test_the_conditional_vae_s_code_and_image_depend_on_the_class(digits: data.D
 
 def test_the_unet_s_image_goes_through_its_skips_and_not_through_its_core(digits: data.Dataset) -> None:
     model = UNetAutoencoder(digits.spec)
-    train(model, digits, steps=200)
+    train(model, digits, steps=400)
     bits = digits.test.binary
     with torch.no_grad():
         values = dict(model.encode(bits))
