@@ -164,8 +164,8 @@ class OnePoolingSWWAE(SWWAE):
 class SoftSWWAE(SWWAE):
     """The SWWAE with soft pooling: ``where_k`` holds coordinates, and the encoder learns from them too.
 
-    A coordinate is two real numbers where a switch is one of four values, so that the net is half as wide. Objective and
-    parameters are those of ``SWWAE``; the pooling is ``Coordinates``.
+    A coordinate is two real numbers where a switch is one of four values, so that the net is half as wide. Objective
+    and parameters are those of ``SWWAE``; the pooling is ``Coordinates``.
     """
 
     summary = "conv autoencoder whose soft pooling sends coordinates to the decoder"
