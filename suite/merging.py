@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from suite import records
+from suite.record import Record
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ def merge(
     workspace: str | Path,
     *,
     keys: Collection[str] | None = None,
-    only_records: bool = False,
+    slim: bool = False,
     warnings: list[str] | None = None,
 ) -> Merged:
     """Takes the records of folders into a workspace, with their per-image values and pictures.
@@ -39,7 +40,8 @@ def merge(
         folders: Workspaces or folders of records.
         workspace: Where to; made if need be.
         keys: Take the records of these keys alone; None takes all.
-        only_records: Leave values and pictures where they are: a published board is computed from records.
+        slim: Of what lies beside the records, take the per-image values of the ranked metric alone, which a paired
+            comparison needs: what is small enough to publish.
         warnings: Takes one line per corrupt record and per alarm.
 
     Raises:
@@ -52,7 +54,9 @@ def merge(
             path = records.write(workspace, record)
             conflict = path != records.record_path(workspace, record.key)
             outcome["conflicts" if conflict else "present" if known else "taken"].append(record.key)
-            if not (only_records or conflict):
+            if slim and not conflict:
+                _copy_ranked(folders, workspace, record)
+            elif not conflict:
                 _copy_beside(folders, workspace, record.key)
     return Merged(*(tuple(outcome[name]) for name in ("taken", "present", "conflicts")))
 
@@ -69,3 +73,14 @@ def _copy_beside(folders: Sequence[str | Path], workspace: str | Path, key: str)
             shutil.copytree(source, target)
         else:
             shutil.copy2(source, target)
+
+
+def _copy_ranked(folders: Sequence[str | Path], workspace: str | Path, record: Record) -> None:
+    """Copies the per-image values of a record's ranked metric, where the workspace has none."""
+    if records.values_path(workspace, record.key).exists():
+        return
+    for folder in folders:
+        values = records.load_values(folder, record.key).get(record.primary)
+        if values is not None:
+            records.write_values(workspace, record.key, {record.primary: values})
+            return

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import gc
+import io
 import json
 import logging
 import math
@@ -44,6 +45,7 @@ __all__ = [
     "values_path",
     "write",
     "write_atomically",
+    "write_values",
 ]
 
 #: Flag on a record whose key was measured twice with different values.
@@ -99,6 +101,15 @@ def load_values(workspace: str | Path, key: str) -> dict[str, np.ndarray]:
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         _log.warning("unreadable values %s: %s", path, error)
         return {}
+
+
+def write_values(workspace: str | Path, key: str, arrays: Mapping[str, np.ndarray]) -> None:
+    """Writes a cell's arrays beside its record, atomically."""
+    import numpy as np
+
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
+    write_atomically(values_path(workspace, key), buffer.getvalue())
 
 
 def write(workspace: str | Path, record: Record) -> Path:

@@ -5,7 +5,6 @@ No Ray and no MLflow: this runs anywhere torch runs. Whatever goes wrong becomes
 
 from __future__ import annotations
 
-import io
 import time
 import traceback
 from collections.abc import Callable
@@ -222,9 +221,7 @@ def _keep(workspace: str, key: str, score: Score, curves: Curves) -> dict[str, A
     for name, curve in {**curves, **score.curves}.items():
         arrays[f"curve/{name}"] = np.asarray(curve, dtype=np.float64).reshape(-1, 2)
     if arrays:
-        buffer = io.BytesIO()
-        np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
-        records.write_atomically(records.values_path(workspace, key), buffer.getvalue())
+        records.write_values(workspace, key, arrays)
     folder = records.pictures_path(workspace, key)
     for name, picture in score.pictures.items():
         save_png(folder / f"{name}.png", picture)

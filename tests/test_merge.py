@@ -16,12 +16,12 @@ from tests.factories import record
 
 
 def put(workspace: Path, nats: float = 1.0, **fields: Any) -> str:
-    raw = record(**fields)
+    raw = record(**fields) | {"primary": "nats"}
     raw["metrics"] = {"nats": {"value": nats, "unit": "nats", "direction": "lower", "se": 0.1, "n": 10}}
     records.write(workspace, Record(**raw))
     values = records.values_path(workspace, raw["key"])
     values.parent.mkdir(exist_ok=True)
-    np.savez(values, nats=np.full(10, nats))
+    np.savez(values, nats=np.full(10, nats), rate=np.full(10, 0.5))
     picture = records.pictures_path(workspace, raw["key"]) / "a.png"
     picture.parent.mkdir(parents=True)
     picture.write_bytes(b"png")
@@ -41,12 +41,14 @@ def test_a_record_is_taken_once_with_its_values_and_pictures(tmp_path: Path) -> 
     assert set(again.present) == keys and not again.taken
 
 
-def test_only_the_records_of_these_keys_and_nothing_beside_them(tmp_path: Path) -> None:
+def test_slim_takes_these_keys_alone_with_the_ranked_values_and_no_picture(tmp_path: Path) -> None:
     here, there = tmp_path / "here", tmp_path / "there"
     wanted, _ = put(there, seed=0), put(there, seed=1)
-    assert merge([there], here, keys={wanted}, only_records=True).taken == (wanted,)
-    assert [path.name for path in here.iterdir()] == ["records"]
+    assert merge([there], here, keys={wanted}, slim=True).taken == (wanted,)
+    assert sorted(path.name for path in here.iterdir()) == ["records", "values"]
     assert len(list((here / "records").iterdir())) == 1
+    kept = records.load_values(here, wanted)
+    assert list(kept) == ["nats"] and kept["nats"].tolist() == [1.0] * 10
 
 
 def test_another_result_of_a_key_is_kept_beside_the_first_and_told(

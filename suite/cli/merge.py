@@ -17,8 +17,8 @@ def merge(
     path: options.Paths = None,
     workspace: options.Workspace = Path("runs"),
     data_root: options.DataRoot = None,
-    records_only: Annotated[
-        bool, typer.Option("--records-only", help="Leave per-image values and pictures behind.")
+    slim: Annotated[
+        bool, typer.Option("--slim", help="Of values and pictures, take the ranked metrics' per-image values alone.")
     ] = False,
 ) -> None:
     """Take the records of other folders into the workspace; with --file, those of its cells as they stand now."""
@@ -33,7 +33,7 @@ def merge(
         chosen = options.selection(file, paths=path, workspace=workspace, data_root=data_root)
         keys = {cell.key for cell in make_plan(chosen).cells}
     warnings: list[str] = []
-    merged = take(folders, workspace, keys=keys, only_records=records_only, warnings=warnings)
+    merged = take(folders, workspace, keys=keys, slim=slim, warnings=warnings)
     for line in warnings:
         typer.echo(f"warning: {line}", err=True)
     counts = f"{len(merged.taken)} records taken, {len(merged.present)} there already"
