@@ -1,8 +1,9 @@
-"""A trial's limits, time and memory, and the note that a dying worker leaves."""
+"""A trial's limits, time and memory, the note that a dying worker leaves, and the heap between two tensors."""
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import faulthandler
 import resource
 import signal
@@ -13,6 +14,10 @@ from pathlib import Path
 from types import FrameType
 
 from suite.errors import TrialTimeout
+
+#: glibc's mallopt: parameter -> value, the largest that it takes or, of the last, a step of growth.
+_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
+_HEAP = {_M_MMAP_THRESHOLD: 2**25, _M_TRIM_THRESHOLD: 2**31 - 1, _M_TOP_PAD: 2**26}
 
 
 @contextlib.contextmanager
@@ -53,6 +58,25 @@ def memory(gibibytes: float | None) -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_DATA, before)
+
+
+@contextlib.contextmanager
+def kept_heap() -> Iterator[None]:
+    """Keeps what is freed inside the block for the next tensor, and hands it back to the system at its end.
+
+    Left alone, glibc returns the memory of every large tensor at once and the kernel clears each page of the next
+    one: a sixth of the time of a small conv net on a CPU. Where malloc is not glibc's, nothing happens.
+    """
+    libc = ctypes.CDLL(None)
+    if not (hasattr(libc, "mallopt") and hasattr(libc, "malloc_trim")):
+        yield
+        return
+    for parameter, value in _HEAP.items():
+        libc.mallopt(parameter, value)
+    try:
+        yield
+    finally:
+        libc.malloc_trim(0)
 
 
 @contextlib.contextmanager

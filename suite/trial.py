@@ -49,7 +49,7 @@ def run_trial(trial: Trial, report: Report, log: Log | None = None) -> None:
     """
     say = log or (lambda event: None)
     limits.reset_peak_memory()
-    with isolated(trial.cells[0].seed, trial.threads) as replaced:
+    with limits.kept_heap(), isolated(trial.cells[0].seed, trial.threads) as replaced:
         loading.forget()
         _run(trial, report, say)
     if replaced:

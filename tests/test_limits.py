@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import subprocess
 import sys
 import time
@@ -82,3 +83,40 @@ def test_peak_memory_starts_anew() -> None:
     del block
     limits.reset_peak_memory()
     assert limits.peak_memory() < high
+
+
+HEAP = """
+import ctypes, os, resource
+from suite import limits
+
+def held():
+    return int(open("/proc/self/statm").read().split()[1]) * os.sysconf("SC_PAGESIZE") / 2**20
+
+malloc, free = ctypes.CDLL(None).malloc, ctypes.CDLL(None).free
+malloc.restype, free.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
+
+def use_and_free():
+    blocks = [malloc(2**22) for _ in range(64)]
+    for block in blocks:
+        ctypes.memset(block, 1, 2**22)
+    for block in blocks:
+        free(block)
+
+start = held()
+with limits.kept_heap():
+    use_and_free()
+    kept = held() - start
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    use_and_free()
+    faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+print(kept, faults, held() - start)
+"""
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"), reason="malloc is not glibc's")
+def test_freed_memory_is_kept_for_the_next_tensor_and_handed_back_at_the_end() -> None:
+    done = subprocess.run([sys.executable, "-c", HEAP], capture_output=True, text=True, check=True, timeout=60)
+    kept, faults, left = map(float, done.stdout.split())
+    assert kept > 200  # of 256 MiB
+    assert faults < 100  # of 65,536 pages
+    assert left < 100
