@@ -17,7 +17,7 @@ from torch import distributions as D
 from suite import calibration
 from suite.calibration import Calibration, bernoulli_nats
 from suite.coding import Channel, batches, charge, draw
-from suite.contract import Discrete
+from suite.contract import Discrete, Group
 from suite.errors import ContractError
 from suite.priors import GaussianPrior, Moments, histogram, mean_code_rate
 from suite.trust import mode
@@ -107,10 +107,18 @@ def _muted(subject: Subject, channel: Channel) -> dict[str, Tensor]:
     return _tensors(_calibrate(subject, channel)) | {f"muted/{name}": torch.ones(()) for name in channel.muted}
 
 
-def _judged_on(subject: Subject) -> Tensor:
-    """The training images on which channels are compared."""
+@dataclass(frozen=True)
+class _Judged:
+    """The training images on which channels are compared, (N, C, H, W), and what encode says of each batch of them."""
+
+    bits: Tensor
+    latents: list[dict[str, Group]]
+
+
+def _judged_on(subject: Subject) -> _Judged:
     train = subject.dataset.train.binary
-    return train[:: max(1, len(train) // JUDGED_ON)][:JUDGED_ON]
+    bits = train[:: max(1, len(train) // JUDGED_ON)][:JUDGED_ON]
+    return _Judged(bits, [subject.model.encode(b) for (b,) in batches(bits)])
 
 
 def _fit(subject: Subject) -> Channel:
@@ -299,17 +307,18 @@ def _mean_nats(
 
 
 @torch.no_grad()
-def _judge(subject: Subject, channel: Channel, judged: Tensor) -> tuple[Channel, float]:
+def _judge(subject: Subject, channel: Channel, judged: _Judged) -> tuple[Channel, float]:
     """Refits the calibration on the judged images and returns their mean nats, with the same noise every time."""
     rng = subject.rng("channel", "judge")
     logits, rate = [], 0.0
-    for (b,) in batches(judged):
-        message = channel.send(channel.model.encode(b), len(b), rng)
+    for latents, (b,) in zip(judged.latents, batches(judged.bits), strict=True):
+        message = channel.send(latents, len(b), rng)
         logits.append(channel.model.decode(message.values))
         rate += float(message.rate.sum())
-    fitted = calibration.fit(torch.cat(logits), judged, channel.calibration.floor)
-    distortion = float(bernoulli_nats(fitted(torch.cat(logits)), judged).sum(dtype=torch.float64))
-    return replace(channel, calibration=fitted), (distortion + rate) / len(judged)
+    decoded = torch.cat(logits)
+    fitted = calibration.fit(decoded, judged.bits, channel.calibration.floor)
+    distortion = float(bernoulli_nats(fitted(decoded), judged.bits).sum(dtype=torch.float64))
+    return replace(channel, calibration=fitted), (distortion + rate) / len(judged.bits)
 
 
 # --- calibration ----------------------------------------------------------------------------------------------

@@ -19,6 +19,11 @@ from tests import models
 FILE = Path(__file__).parent / "data" / "golden.json"
 TASKS = {name: entry for name, entry in registry.discover("task").items() if entry.static.get("official")}
 
+#: Task -> how far apart two measurements may lie, relatively and absolutely. The probe's fit is float32 and ends
+#: anywhere within its tolerance, on another CPU elsewhere: one or two of the 400 test images change sides.
+TOLERANCE = {"linear_probe": (0.0, 0.5)}
+STRICT = (1e-5, 1e-7)
+
 
 @pytest.fixture(autouse=True)
 def _shorter_fit(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -52,40 +57,35 @@ def test_scores_move_only_with_a_version(name: str) -> None:
     assert (golden["engine"], then["version"]) == (ENGINE_VERSION, TASKS[name].static.get("version", 1)), (
         "a version was raised: write the goldens anew with python -m tests.test_golden"
     )
-    now = _measure(name)
-    moved = {
-        metric: (value, now.get(metric))
-        for metric, value in then["values"].items()
-        if not _same(now.get(metric), value)
-    }
-    assert not moved, "numbers moved: raise the task's version, or the engine's"
-    assert now.keys() == then["values"].keys()
+    assert not _moved(then["values"], _measure(name), name), "numbers moved: raise the task's version, or the engine's"
 
 
 def test_training_moves_only_with_the_engines_version() -> None:
     golden = json.loads(FILE.read_text())
     assert golden["engine"] == ENGINE_VERSION
-    assert all(_same(value, golden["training"][name]) for name, value in _train().items()), "raise ENGINE_VERSION"
+    assert not _moved(golden["training"], _train()), "raise ENGINE_VERSION"
 
 
-def _same(now: float | None, then: float) -> bool:
-    return now is not None and now == pytest.approx(then, rel=1e-5, abs=1e-7)
+def _moved(then: dict[str, float], now: dict[str, float], task: str = "") -> dict[str, tuple[Any, Any]]:
+    """Metric -> (then, now) of what differs or stands on one side alone."""
+    rel, absolute = TOLERANCE.get(task, STRICT)
+    return {
+        metric: (then.get(metric), now.get(metric))
+        for metric in then.keys() | now.keys()
+        if metric not in then or metric not in now or then[metric] != pytest.approx(now[metric], rel=rel, abs=absolute)
+    }
 
 
 def unexplained(then: dict[str, Any], now: dict[str, Any]) -> list[str]:
     """What moved although neither its own version nor the engine's was raised."""
     if now["engine"] > then["engine"]:
         return []
-    moved = [] if _equal(then["training"], now["training"]) else ["training: raise ENGINE_VERSION"]
+    moved = ["training: raise ENGINE_VERSION"] if _moved(then["training"], now["training"]) else []
     for name, task in then["tasks"].items():
         new = now["tasks"].get(name, task)
-        if new["version"] <= task["version"] and not _equal(task["values"], new["values"]):
+        if new["version"] <= task["version"] and _moved(task["values"], new["values"], name):
             moved.append(f"{name}: raise its version")
     return moved
-
-
-def _equal(then: dict[str, float], now: dict[str, float]) -> bool:
-    return then.keys() == now.keys() and all(_same(now[name], value) for name, value in then.items())
 
 
 def test_goldens_are_not_rewritten_unless_a_version_was_raised() -> None:
