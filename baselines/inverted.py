@@ -75,7 +75,7 @@ class InvertedAutoencoder(Baseline):
         self,
         spec: DataSpec,
         message: int = 64,
-        width: int = 64,
+        width: int = 32,
         architecture: str = "conv",
         noise: float = 0.25,
         order: str = "noise_first",
