@@ -164,17 +164,17 @@ class OnePoolingSWWAE(SWWAE):
 class SoftSWWAE(SWWAE):
     """The SWWAE with soft pooling: ``where_k`` holds coordinates, and the encoder learns from them too.
 
-    A coordinate is two real numbers where a switch is one of four values, so that the net is half as wide. Objective
-    and parameters are those of ``SWWAE``; the pooling is ``Coordinates``.
+    A coordinate is two real numbers where a switch is one of four values, so that the net is narrower. Objective and
+    parameters are those of ``SWWAE``; the pooling is ``Coordinates``.
     """
 
     summary = "conv autoencoder whose soft pooling sends coordinates to the decoder"
     groups = {
         "what": "4 maps of softly pooled values (196 numbers for 28 x 28 images), a deterministic code",
-        "where_1": "coordinates of the pooling next to the image (1,568 numbers for 28 x 28), a deterministic code",
+        "where_1": "coordinates of the pooling next to the image (784 numbers for 28 x 28 images), a deterministic code",
         "where_2": "coordinates of the last pooling (392 numbers for 28 x 28 images), a deterministic code",
     }
-    variants = {"swwae_soft": {"architecture": "(4)5c-2p-(4)3c-2p", "where": "soft"}}
+    variants = {"swwae_soft": {"architecture": "(2)5c-2p-(4)3c-2p", "where": "soft"}}
 
 
 class WhatSWWAE(SWWAE):
