@@ -171,7 +171,7 @@ class SoftSWWAE(SWWAE):
     summary = "conv autoencoder whose soft pooling sends coordinates to the decoder"
     groups = {
         "what": "4 maps of softly pooled values (196 numbers for 28 x 28 images), a deterministic code",
-        "where_1": "coordinates of the pooling next to the image (784 numbers for 28 x 28 images), a deterministic code",
+        "where_1": "coordinates of the pooling next to the image (784 numbers for 28 x 28), a deterministic code",
         "where_2": "coordinates of the last pooling (392 numbers for 28 x 28 images), a deterministic code",
     }
     variants = {"swwae_soft": {"architecture": "(2)5c-2p-(4)3c-2p", "where": "soft"}}

@@ -34,8 +34,9 @@ def compare(board: pd.DataFrame, a: str, b: str, folders: Sequence[str | Path]) 
 
     Returns:
         One dict per column: the section, task and metric; ``a``, ``b`` (means), ``difference`` (a - b), ``half``,
-        ``low``, ``high``; ``images``, ``seeds_a``, ``seeds_b``; ``paired``; ``better`` (a name, or empty where the
-        interval holds 0); ``note``. Where a model has no score, the numbers are None and the note says why.
+        ``low``, ``high`` (None where nothing is known of the spread); ``images``, ``seeds_a``, ``seeds_b``;
+        ``paired``; ``better`` (a name, or empty where the interval holds 0); ``note``. Where a model has no score,
+        the numbers are None and the note says why.
 
     Raises:
         UserError: If a model is not on the board.
@@ -70,14 +71,15 @@ def _compare(a: Mapping[str, Any], b: Mapping[str, Any], folders: Sequence[str |
     notes += [f"{row['model']}: {row['reason']}" for row in (a, b) if row["reason"]]
     if min(len(a["seeds"]), len(b["seeds"])) == 1:
         notes.append("one seed says nothing about others")
+    known = not np.isnan(half)
     return {
         **about,
         "a": a["value"],
         "b": b["value"],
         "difference": difference,
-        "half": half,
-        "low": difference - half,
-        "high": difference + half,
+        "half": half if known else None,
+        "low": difference - half if known else None,
+        "high": difference + half if known else None,
         "images": images,
         "paired": not any(note.startswith("not paired") for note in notes),
         "better": better,

@@ -111,9 +111,12 @@ def difference(a: Moments, b: Moments, level: float = LEVEL) -> tuple[Any, Any]:
 
     The image parts are added as if each model had seen images of its own. The images are the same and their
     difficulty is shared, so this is the cautious side; ``paired_difference`` is sharper where per-image values exist.
+    As with ``half_width``, an image part that is not known leaves the seeds, and without their spread nothing (NaN).
     """
-    seed_part = quantile(welch_df(a, b), level) ** 2 * (a.seed_variance + b.seed_variance)
-    return a.mean - b.mean, np.sqrt(seed_part + a.image_square + b.image_square)
+    seed_variance = np.asarray(a.seed_variance + b.seed_variance)
+    half = np.sqrt(quantile(welch_df(a, b), level) ** 2 * seed_variance + a.image_square + b.image_square)
+    unknown = np.isnan(a.image_quantile) | np.isnan(b.image_quantile)
+    return a.mean - b.mean, np.where(unknown & (seed_variance == 0), np.nan, half)
 
 
 def paired_difference(a: Floats, b: Floats, level: float = LEVEL) -> tuple[float, float]:

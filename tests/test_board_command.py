@@ -130,6 +130,17 @@ def test_compare_without_values_says_that_it_did_not_pair(suite: Run, workspace:
     assert "failed: Diverged: step 5" in rows["linear_probe"]["note"]
 
 
+def test_one_seed_of_a_ratio_has_no_interval(suite: Run, tmp_path: Path) -> None:
+    rows = [record(baseline=name, seed=0) for name in ("a", "b")]
+    for row in rows:
+        row["metrics"]["nats"] |= {"se": None, "n": None}
+    write_records(tmp_path, rows)
+    nats = compared(suite, "a", "b", "--workspace", tmp_path)["reconstruction"]
+    assert (nats["half"], nats["low"], nats["better"]) == (None, None, "")
+    assert "one seed says nothing about others" in nats["note"]
+    assert "unknown" in suite("compare", "a", "b", "--workspace", tmp_path)[1]
+
+
 def test_compare_swapped_is_the_mirror_image(suite: Run, workspace: Path) -> None:
     one = compared(suite, "vae", "autoencoder", "--workspace", workspace, "--task", "reconstruction")["reconstruction"]
     two = compared(suite, "autoencoder", "vae", "--workspace", workspace, "--task", "reconstruction")["reconstruction"]

@@ -59,6 +59,15 @@ def test_difference_of_two_samples_is_welchs_where_images_do_not_matter() -> Non
     assert (difference - half, difference + half) == pytest.approx((welch.low, welch.high), rel=1e-9)
 
 
+def test_where_neither_seeds_nor_images_tell_of_a_spread_there_is_no_interval() -> None:
+    ratio, other = statistics.moments([0.6], [None], None), statistics.moments([0.1], [0.01], 100)
+    difference, half = statistics.difference(ratio, other)
+    assert difference == pytest.approx(0.5)
+    assert np.isnan(half)
+    two = statistics.moments([0.6, 0.7], [None, None], None)
+    assert statistics.difference(two, other)[1] > statistics.quantile(1.0) * 0.05 * 0.99
+
+
 def test_pairing_removes_what_both_models_find_hard() -> None:
     rng = np.random.default_rng(0)
     hard = rng.normal(100, 10, 500)

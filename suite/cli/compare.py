@@ -60,8 +60,8 @@ def _line(row: dict[str, Any]) -> tuple[object, ...]:
     if row["difference"] is None:
         return (*head, *[None] * 7, row["note"])
     # Two digits of the half-width, so that a bound near 0 shows its side of it.
-    decimals = max(0, 1 - math.floor(math.log10(row["half"]))) if row["half"] > 0 else 6
-    numbers = [f"{row[name]:.{decimals}f}" for name in ("a", "b", "difference", "low", "high")]
+    decimals = max(0, 1 - math.floor(math.log10(row["half"]))) if row["half"] else 3
+    numbers = [f"{row[name]:.{decimals}f}" for name in ("a", "b", "difference")]
     seeds = f"{len(row['seeds_a'])}, {len(row['seeds_b'])}"
-    interval = f"{numbers[3]} to {numbers[4]}"
+    interval = "unknown" if row["half"] is None else f"{row['low']:.{decimals}f} to {row['high']:.{decimals}f}"
     return (*head, *numbers[:3], interval, row["images"], seeds, row["better"] or "neither", row["note"])
