@@ -1,0 +1,49 @@
+#!/usr/bin/env bash
+# The questions of docs/models.md, answered from the published records and nothing else:
+#     results/mnist/comparisons.sh > results/mnist/comparisons.md
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")"
+
+compare() {
+    printf '```\n'
+    suite compare "$@" --workspace .
+    printf '```\n\n'
+}
+
+metrics() { # task, models with commas, metrics...
+    local task=$1 models=(${2//,/ }) names=("${@:3}")
+    suite board . --task "$task" "${models[@]/#/--baseline=}" "${names[@]/#/--metric=}" --format markdown |
+        sed -n '/^|/p'
+    printf '\n'
+}
+
+cat <<'TEXT'
+# What the MNIST board says
+
+Made by `results/mnist/comparisons.sh` from the records beside it. Differences are first minus second, with a 95 % interval over
+seeds (independent) and test images (paired where per-image values are kept); shares and returns are one number a seed, so that
+their intervals rest on the seeds alone. Two seeds make wide intervals.
+
+## Can skip connections be made to leave work to the deeper layers?
+
+TEXT
+for model in filtered laplacian haar variational; do
+    compare "${model}_skip_autoencoder" unet_autoencoder --metric nats --metric core_nats --metric core_share
+done
+
+printf '## Do pooling switches split what from where?\n\n'
+metrics latent_ablation swwae,swwae_pool4,swwae_pool7,swwae_pool14 'rate/*' 'return/*'
+metrics reconstruction swwae,swwae_pool4,swwae_pool7,swwae_pool14,swwae_no_where nats nats_unmuted 'rate/*'
+compare swwae swwae_no_where --metric nats --metric nats_unmuted --metric accuracy_64
+
+printf '## Does a class code shared by many images pay for itself?\n\n'
+for model in vhe vhe_kmeans vhe_random acn; do
+    compare "$model" vae
+done
+compare vhe_kmeans vhe_random --metric nats
+compare vhe vhe_kmeans --metric nats
+
+printf '## Does a code that survives noise mean anything on real images?\n\n'
+for model in vae random_encoder; do
+    compare inverted_autoencoder "$model" --metric accuracy --metric accuracy_64 --metric psnr_encoder --metric psnr --metric nats
+done
