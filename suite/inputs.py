@@ -147,16 +147,17 @@ def search(model: Frozen, start: Start, x: Tensor, sizes: Sequence[float], trial
         x: Target images (N, C, H, W) in [0, 1].
         sizes: Step sizes, compared by their error after ``trial`` steps.
         trial: Steps of that comparison.
-        steps: Steps of the search itself, from the start again.
+        steps: Steps of the search in all, no fewer: the chosen attempt goes on.
 
     Raises:
         ContractError: If the decoder's output is not finite at any step size.
     """
-    outcomes = {size: _attempt(model, start, x, size, trial) for size in sizes}
+    attempts = {size: _Attempt(model, start, x, size) for size in sizes}
+    outcomes = {size: attempt.error_after(trial) for size, attempt in attempts.items()}
     size = min(sizes, key=lambda s: outcomes[s])
     if not math.isfinite(outcomes[size]):
         raise ContractError(f"{model.name}.decode: not finite under any step size")
-    free, errors = _descend_rows(model, start, x, size, steps)
+    free, errors = attempts[size].run(steps - trial)
     best = errors[-1].view(len(x), -1).argmin(1) + torch.arange(len(x), device=x.device) * start.tries
     chosen = {n: v[best] for n, v in start.values(free).items()}
     return Found(decode_grey(model, chosen), _curve(errors, start, x), size)
@@ -170,58 +171,75 @@ def decode_grey(model: Frozen, values: dict[str, Tensor]) -> Tensor:
     ])  # fmt: skip
 
 
-def descend(
-    errors: Callable[[dict[str, Tensor]], Tensor], start: dict[str, Tensor], size: float, steps: int
-) -> tuple[dict[str, Tensor], Tensor]:
-    """Adam on independent rows.
+class Descent:
+    """Adam on independent rows, which can go on.
 
     Args:
         errors: Maps the inputs (rows, ...) to the error of each row, (rows,).
         start: The inputs to begin with.
         size: Adam's step size.
-        steps: Number of steps.
-
-    Returns:
-        The inputs after the last step, and the errors (steps + 1, rows) before, between and after the steps.
     """
-    inputs = {name: value.clone().requires_grad_(True) for name, value in start.items()}
-    adam = torch.optim.Adam(list(inputs.values()), lr=size)
-    history = []
-    for _ in range(steps):
-        adam.zero_grad()
-        with torch.enable_grad():
-            error = errors(inputs)
-            if error.requires_grad:  # a decoder may ignore its inputs
-                error.sum().backward()
-        history.append(error.detach())
-        adam.step()
-    with torch.no_grad():
-        history.append(errors(inputs))
-    return {name: value.detach() for name, value in inputs.items()}, torch.stack(history)
+
+    def __init__(self, errors: Callable[[dict[str, Tensor]], Tensor], start: dict[str, Tensor], size: float) -> None:
+        self._errors, self._history = errors, list[Tensor]()
+        self._inputs = {name: value.clone().requires_grad_(True) for name, value in start.items()}
+        self._adam = torch.optim.Adam(list(self._inputs.values()), lr=size)
+
+    def run(self, steps: int) -> tuple[dict[str, Tensor], Tensor]:
+        """Takes further steps.
+
+        Returns:
+            The inputs after the last step, and the errors (steps so far + 1, rows) before, between and after all steps.
+        """
+        for _ in range(steps):
+            self._adam.zero_grad()
+            with torch.enable_grad():
+                error = self._errors(self._inputs)
+                if error.requires_grad:  # a decoder may ignore its inputs
+                    error.sum().backward()
+            self._history.append(error.detach())
+            self._adam.step()
+        with torch.no_grad():
+            last = self._errors(self._inputs)
+        inputs = {name: value.detach().clone() for name, value in self._inputs.items()}
+        return inputs, torch.stack([*self._history, last])
 
 
-def _attempt(model: Frozen, start: Start, x: Tensor, size: float, steps: int) -> float:
-    """Mean error after some steps; infinite where the decoder's output stopped being finite."""
-    try:
-        _, errors = _descend_rows(model, start, x, size, steps)
-    except ContractError:
-        return math.inf
-    return float(_curve(errors, start, x)[-1])
+def descend(
+    errors: Callable[[dict[str, Tensor]], Tensor], start: dict[str, Tensor], size: float, steps: int
+) -> tuple[dict[str, Tensor], Tensor]:
+    """A ``Descent`` from its start: the inputs after the last step, and all errors (steps + 1, rows)."""
+    return Descent(errors, start, size).run(steps)
 
 
-def _descend_rows(model: Frozen, start: Start, x: Tensor, size: float, steps: int) -> tuple[dict[str, Tensor], Tensor]:
-    targets = x.repeat_interleave(start.tries, 0)
-    parts = []
-    for i in range(0, len(targets), ROWS):
-        rows, target = start.rows(slice(i, i + ROWS)), targets[i : i + ROWS]
+class _Attempt:
+    """A search at one step size, in parts of ``ROWS`` rows."""
 
-        def errors(free: dict[str, Tensor], rows: Start = rows, target: Tensor = target) -> Tensor:
-            output = model.decode(rows.values(free), gradients=True).sigmoid()
-            return (output - target).square().flatten(1).sum(1)
+    def __init__(self, model: Frozen, start: Start, x: Tensor, size: float) -> None:
+        self._start, self._x = start, x
+        targets = x.repeat_interleave(start.tries, 0)
+        self._parts = []
+        for i in range(0, len(targets), ROWS):
+            rows, target = start.rows(slice(i, i + ROWS)), targets[i : i + ROWS]
 
-        parts.append(descend(errors, rows.free, size, steps))
-    free = {name: torch.cat([inputs[name] for inputs, _ in parts]) for name in start.free}
-    return free, torch.cat([history for _, history in parts], dim=1)
+            def errors(free: dict[str, Tensor], rows: Start = rows, target: Tensor = target) -> Tensor:
+                output = model.decode(rows.values(free), gradients=True).sigmoid()
+                return (output - target).square().flatten(1).sum(1)
+
+            self._parts.append(Descent(errors, rows.free, size))
+
+    def run(self, steps: int) -> tuple[dict[str, Tensor], Tensor]:
+        """Takes further steps: the inputs after the last, and all errors so far, (steps so far + 1, rows)."""
+        parts = [part.run(steps) for part in self._parts]
+        free = {name: torch.cat([inputs[name] for inputs, _ in parts]) for name in self._start.free}
+        return free, torch.cat([history for _, history in parts], dim=1)
+
+    def error_after(self, steps: int) -> float:
+        """Mean error after further steps; infinite where the decoder's output stopped being finite."""
+        try:
+            return float(_curve(self.run(steps)[1], self._start, self._x)[-1])
+        except ContractError:
+            return math.inf
 
 
 def _curve(errors: Tensor, start: Start, x: Tensor) -> Tensor:
