@@ -7,7 +7,7 @@ import json
 import math
 import re
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from suite.errors import unknown
@@ -126,27 +126,33 @@ def markdown(found: Sequence[Page]) -> str:
         blocks.append(f"## {page.title}")
         for sheet in page.sheets:
             blocks += [f"### {sheet.caption.capitalize()}", _markdown_table(sheet)]
-        blocks.append("\n".join(f"- {_escape(note)}" for note in page.notes))
+        blocks.append("\n".join(f"- {escape_markdown(note)}" for note in page.notes))
     return "\n\n".join(blocks) + "\n"
 
 
 def _markdown_table(sheet: Sheet) -> str:
     heads = ["model", *(["overall"] if sheet.overall else [])]
     for head in sheet.heads:
-        heads += [f"{_escape(head.task)}<br>{_escape(head.measure)}", "rank"]
+        heads += [f"{escape_markdown(head.task)}<br>{escape_markdown(head.measure)}", "rank"]
     heads += [heading for heading, _ in COSTS.values()]
     rows = [heads, ["---", *["---:"] * (len(heads) - 1)]]
     for line in sheet.lines:
-        row = [_escape(line.model), *([line.overall or "–"] if sheet.overall else [])]
+        row = [escape_markdown(line.model), *([line.overall or "–"] if sheet.overall else [])]
         for entry in line.entries:
             value = f"{entry.value} ± {entry.half}" if entry.half else entry.value
-            row += [_escape(shortened(entry.reason, 3 * REASON)) or value, entry.rank]
+            row += [escape_markdown(shortened(entry.reason, 3 * REASON)) or value, entry.rank]
         row += [cost.value for cost in line.costs]
         rows.append(row)
+    return markdown_rows(rows)
+
+
+def markdown_rows(rows: Iterable[Sequence[str]]) -> str:
+    """Returns rows of Markdown, the second of which tells the alignment, as a pipe table."""
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
-def _escape(text: str) -> str:
+def escape_markdown(text: str) -> str:
+    """Returns text that Markdown shows as it is."""
     return re.sub(r"([\\|*_`<>\[\]])", r"\\\1", text)
 
 

@@ -166,6 +166,15 @@ def test_compare_prints_a_line_per_task(suite: Run, workspace: Path) -> None:
     assert "95 % interval" in out
 
 
+def test_compare_prints_markdown(suite: Run, workspace: Path) -> None:
+    code, out, _ = suite("compare", "vae", "autoencoder", "--workspace", workspace, "--format", "markdown")
+    head, align, first, *_ = (line.split(" | ") for line in out.splitlines())
+    assert code == 0
+    assert (head[2:5], align[2:5]) == (["vae", "autoencoder", "difference"], ["---:"] * 3)
+    assert len(head) == len(align) == len(first)
+    assert "| accuracy\\_64 ↑ |" in out
+
+
 @pytest.mark.parametrize(
     ("names", "message"),
     [(("vae", "autoencodr"), "did you mean 'autoencoder'?"), (("vae", "vae"), "name two to compare")],

@@ -5,9 +5,8 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
 compare() {
-    printf '```\n'
-    suite compare "$@" --workspace .
-    printf '```\n\n'
+    suite compare "$@" --workspace . --format markdown | sed -n '/^|/p'
+    printf '\n'
 }
 
 metrics() { # task, models with commas, metrics...

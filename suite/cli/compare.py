@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from suite.cli import board as shared
-from suite.cli.options import Format, Workspace, check_format
+from suite.cli.options import Workspace, check_format
 from suite.cli.output import print_json, print_table
 from suite.selection import parse_seeds
 
@@ -26,13 +27,13 @@ def compare(
     precision: shared.Precision = None,
     metric: shared.Metrics = None,
     workspace: Workspace = Path("runs"),
-    format: Format = "table",
+    format: Annotated[str, typer.Option("--format", metavar="NAME", help="table, markdown or json.")] = "table",
 ) -> None:
     """Compare two models: images paired where per-image values are kept, seeds independent."""
     from suite import leaderboard
     from suite.comparison import compare as compute
 
-    check_format(format)
+    check_format(format, ("table", "markdown", "json"))
     data = shared.load([workspace])
     found = leaderboard.board(
         leaderboard.select(data, baseline=[a, b]),
@@ -48,7 +49,11 @@ def compare(
         print_json(rows)
         return
     heads = ("task", "metric", a, b, "difference", "interval", "images", "seeds", "better", "note")
-    print_table(f"{a} and {b}", heads, [_line(row) for row in rows], (*NUMBERS, a, b))
+    lines, numbers = [_line(row) for row in rows], (*NUMBERS, a, b)
+    if format == "markdown":
+        typer.echo(_markdown(heads, lines, numbers) + "\n")
+    else:
+        print_table(f"{a} and {b}", heads, lines, numbers)
     typer.echo(f"difference: {a} - {b}; 95 % interval over seeds (independent) and test images (paired)")
 
 
@@ -65,3 +70,11 @@ def _line(row: dict[str, Any]) -> tuple[object, ...]:
     seeds = f"{len(row['seeds_a'])}, {len(row['seeds_b'])}"
     interval = "unknown" if row["half"] is None else f"{row['low']:.{decimals}f} to {row['high']:.{decimals}f}"
     return (*head, *numbers[:3], interval, row["images"], seeds, row["better"] or "neither", row["note"])
+
+
+def _markdown(heads: Sequence[str], lines: Sequence[Sequence[object]], numbers: Sequence[str]) -> str:
+    from suite.formats import escape_markdown, markdown_rows
+
+    align = ["---:" if head in numbers else "---" for head in heads]
+    texts = [["" if cell is None else escape_markdown(str(cell)) for cell in line] for line in (heads, *lines)]
+    return markdown_rows([texts[0], align, *texts[1:]])
