@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from suite import records
-from suite.executor import Execution, Observer, interruptible, run_local
+from suite.executor import Execution, Observer, interruptible, run_local, stop_if_asked
 from suite.plan import Plan, make_plan
 from suite.progress import FINE, Progress
 from suite.selection import Selection, parse_seeds
@@ -195,6 +195,7 @@ class _Recorder:
         if "warning" in event:
             self._outcome.warnings.append(event["warning"])
         self._shown.event(trial, event)
+        stop_if_asked()
 
     def record(self, trial: Trial, record: Record) -> None:
         path = records.write(self._outcome.plan.workspace, record)

@@ -178,6 +178,10 @@ def run_local(trials: Sequence[Trial], observer: Observer, execution: Execution)
             ledger.close()
 
 
+#: Set from the moment of a Ctrl-C to the end of the block that it ends.
+_asked = threading.Event()
+
+
 @contextlib.contextmanager
 def interruptible() -> Iterator[None]:
     """Makes SIGTERM end the block as Ctrl-C does, in the main thread."""
@@ -186,13 +190,22 @@ def interruptible() -> Iterator[None]:
         return
 
     def stop(number: int, frame: FrameType | None) -> None:
+        _asked.set()
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, stop)
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        _asked.clear()
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def stop_if_asked() -> None:
+    """Raises KeyboardInterrupt again where an ``interruptible`` block had one that was swallowed, as in an import."""
+    if _asked.is_set():
+        raise KeyboardInterrupt
 
 
 def cores() -> int:

@@ -179,6 +179,16 @@ def test_a_second_run_in_the_workspace_is_turned_away_with_the_first_ones_proces
     assert out == ""
 
 
+@pytest.mark.parametrize("number", ["SIGINT", "SIGTERM"])
+def test_an_interrupt_that_a_model_swallows_stops_the_run_all_the_same(shell: Shell, number: str) -> None:
+    code = f"import signal; signal.raise_signal(signal.{number})"
+    swallow = f"exec('try:\\n {code}\\nexcept KeyboardInterrupt: pass')"
+    write_baseline(shell.folder / "toys", "Swallower", loss=swallow)
+    code, out, err = shell.run("-b", "swallower", "--seeds", "0-3", "--executor", "local")
+    assert (code, out) == (130, "")
+    assert "stopped: 0 of 4 cells" in err
+
+
 def test_a_killed_driver_loses_no_finished_cell_and_the_same_command_finishes_the_rest(
     shell: Shell, command: Command
 ) -> None:
