@@ -69,7 +69,8 @@ def _line(row: dict[str, Any]) -> tuple[object, ...]:
     numbers = [f"{row[name]:.{decimals}f}" for name in ("a", "b", "difference")]
     seeds = f"{len(row['seeds_a'])}, {len(row['seeds_b'])}"
     interval = "unknown" if row["half"] is None else f"{row['low']:.{decimals}f} to {row['high']:.{decimals}f}"
-    return (*head, *numbers[:3], interval, row["images"], seeds, row["better"] or ("neither" if row["direction"] else ""), row["note"])
+    better = row["better"] or ("neither" if row["direction"] else "")
+    return (*head, *numbers, interval, row["images"], seeds, better, row["note"])
 
 
 def _markdown(heads: Sequence[str], lines: Sequence[Sequence[object]], numbers: Sequence[str]) -> str:
