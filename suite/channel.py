@@ -79,7 +79,9 @@ def mute(subject: Subject, channel: Channel) -> Channel:
 
     The noise of a real code grows until what the decoder does not need costs nothing. Switches and stochastic groups
     have no such dial, so a sender that had to send them all could cost more than one that says nothing at all. One
-    group after the other is left out, at each turn the one that saves most, until none saves ``MUTE_ABOVE``.
+    group after the other is left out, at each turn the one that saves most, until none saves ``MUTE_ABOVE``. Two groups
+    may each be worth their price only as long as the other is sent, and together cost too much: so at the end all that
+    are left are tried at once, and no score ends above the floor.
 
     Args:
         subject: The frozen baseline with its data.
@@ -102,6 +104,9 @@ def _muted(subject: Subject, channel: Channel) -> dict[str, Tensor]:
         if nats[best] > least - MUTE_ABOVE:
             break
         channel, least = tried[best], nats[best]
+    nothing, nats_of_nothing = _judge(subject, replace(channel, muted=frozenset(channel.typical)), judged)
+    if nats_of_nothing < least - MUTE_ABOVE * len(channel.typical.keys() - channel.muted):
+        channel = nothing
     if not channel.muted:
         return {"none": torch.ones(())}
     return _tensors(_calibrate(subject, channel)) | {f"muted/{name}": torch.ones(()) for name in channel.muted}

@@ -69,6 +69,30 @@ class Bypass(CopyTwice):
         return {"z": x.flatten(1)[:, 300:310] * 3, "upper": Discrete((x > 0.5).long(), 2)}
 
 
+class Handshake(Baseline):
+    """The nearest of 64 training images, told in two groups, each ``copies`` times; read only where the two agree."""
+
+    core = "one"
+    codebook: Tensor
+
+    def __init__(self, spec: DataSpec, copies: int = 1) -> None:
+        super().__init__(spec)
+        self.copies = copies
+        self.register_buffer("codebook", torch.zeros(64, *spec.shape))
+
+    def fit(self, train: Any) -> None:
+        self.codebook.copy_(train.grey[:64])
+
+    def encode(self, x: Tensor) -> Latents:
+        nearest = torch.cdist(x.flatten(1), self.codebook.flatten(1)).argmin(1)
+        k = nearest[:, None].repeat(1, self.copies)
+        return {"one": Discrete(k, 64), "other": Discrete(k.clone(), 64)}
+
+    def decode(self, values: Values) -> Tensor:
+        one, other = values["one"][:, 0].long(), values["other"][:, 0].long()
+        return (4 * self.codebook[one] - 2) * (one == other).view(-1, 1, 1, 1)
+
+
 class HalfUseful(Baseline):
     """Ten principal pixels, of which the decoder ignores the last five."""
 

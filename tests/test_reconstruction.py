@@ -100,6 +100,20 @@ def test_a_group_that_costs_more_than_it_saves_is_left_out() -> None:
     assert "left out, since it costs more than it saves: lower" in score.notes
 
 
+def test_groups_that_are_worthless_alone_and_too_dear_together_are_all_left_out() -> None:
+    cheap = TASK().score(models.subject_of(models.Handshake))
+    floor, price = _value(cheap, "floor"), _value(cheap, "rate/one")
+    saved = floor + 2 * price - _value(cheap, "nats")
+    assert not any("left out" in note for note in cheap.notes)
+    copies = round(0.75 * saved / price)
+    assert saved / 2 < copies * price < saved  # without one, the other saves nothing; with both, sending costs more
+    dear = TASK().score(models.subject_of(models.Handshake, copies=copies))
+    assert _value(dear, "nats_unmuted") == pytest.approx(floor - saved + 2 * copies * price, abs=1)
+    assert _value(dear, "nats_unmuted") > floor + 1
+    assert _value(dear, "nats") == pytest.approx(floor, abs=1e-2)
+    assert "left out, since it costs more than it saves: one, other" in dear.notes
+
+
 def test_a_posterior_that_tells_the_decoder_nothing_is_not_paid_for() -> None:
     score = TASK().score(models.subject_of(models.builtin("vae"), hidden=16))
     assert _value(score, "rate") == 0
