@@ -35,6 +35,10 @@ for model in filtered laplacian haar variational; do
     compare "${model}_skip_autoencoder" unet_autoencoder --metric nats --metric core_nats --metric core_share
 done
 
+compare variational_skip_autoencoder vae --metric nats
+compare laplacian_skip_autoencoder autoencoder --metric nats
+compare haar_skip_autoencoder autoencoder --metric nats
+
 printf '## Do pooling switches split what from where?\n\n'
 metrics latent_ablation swwae,swwae_pool4,swwae_pool7,swwae_pool14 'rate/*' 'return/*'
 metrics reconstruction swwae,swwae_pool4,swwae_pool7,swwae_pool14 nats nats_unmuted 'rate/*'
