@@ -81,7 +81,7 @@ def mute(subject: Subject, channel: Channel) -> Channel:
     have no such dial, so a sender that had to send them all could cost more than one that says nothing at all. One
     group after the other is left out, at each turn the one that saves most, until none saves ``MUTE_ABOVE``. Two groups
     may each be worth their price only as long as the other is sent, and together cost too much: so at the end all that
-    are left are tried at once, and no score ends above the floor.
+    are left are tried at once. What then exceeds the floor does so by less than ``MUTE_ABOVE`` a group on these images.
 
     Args:
         subject: The frozen baseline with its data.
