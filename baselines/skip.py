@@ -6,6 +6,7 @@
 4. Sønderby et al. 2016, Ladder variational autoencoders (1602.02282).
 5. Higgins et al. 2017, beta-VAE.
 6. Vahdat & Kautz 2020, NVAE (2007.03898).
+7. Shi et al. 2016, Real-time single image and video super-resolution using sub-pixel convolutions (1609.05158).
 """
 
 from __future__ import annotations
@@ -132,11 +133,10 @@ class UNetAutoencoder(Baseline):
         self.bottleneck = nn.Sequential(
             nn.Conv2d(width, 2 * width, 4, 2, 1), nn.ReLU(), nn.Flatten(), nn.Linear(size, latent)
         )
-        self.up = nn.Sequential(
-            nn.Linear(latent, size), nn.ReLU(), nn.Unflatten(1, low), nn.ConvTranspose2d(2 * width, width, 4, 2, 1)
-        )
-        self.rise = nn.Sequential(nn.ReLU(), nn.ConvTranspose2d(2 * width, width, 4, 2, 1), nn.ReLU())
+        self.up = nn.Sequential(nn.Linear(latent, size), nn.ReLU(), nn.Unflatten(1, low), twice(2 * width, width))
+        self.rise = nn.Sequential(nn.ReLU(), twice(2 * width, width), nn.ReLU())
         self.out = nn.Conv2d(2 * width, channels, 3, padding=1)
+        self.to(memory_format=torch.channels_last)  # a fifth faster on a CPU
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         logits = self.decode(self._codes(batch.x))
@@ -152,8 +152,8 @@ class UNetAutoencoder(Baseline):
         return self._codes(x)
 
     def decode(self, values: Values) -> Tensor:
-        h = torch.cat([self.up(values["z"]), values["skip1"]], 1)  # (N, 8, 14, 14)
-        h = torch.cat([self.rise(h), values["skip0"]], 1)  # (N, 8, 28, 28)
+        h = torch.cat([self.up(values["z"]), channels_last(values["skip1"])], 1)  # (N, 8, 14, 14)
+        h = torch.cat([self.rise(h), channels_last(values["skip0"])], 1)  # (N, 8, 28, 28)
         return self.out(h)
 
 
@@ -201,7 +201,8 @@ class FilteredSkipAutoencoder(UNetAutoencoder):
         return {"z": self.bottleneck(low1), "skip0": h0 - low0, "skip1": h1 - low1}
 
     def decode(self, values: Values) -> Tensor:
-        skip0, skip1 = high(values["skip0"], self.pool0), high(values["skip1"], self.pool1)
+        skip0 = high(channels_last(values["skip0"]), self.pool0)
+        skip1 = high(channels_last(values["skip1"]), self.pool1)
         return super().decode({"z": values["z"], "skip0": skip0, "skip1": skip1})
 
 
@@ -301,7 +302,7 @@ class VariationalSkipAutoencoder(Baseline):
         spec: DataSpec,
         betas: Sequence[float] = (1.0, 1.0, 1.0),
         latent: int = 20,
-        width: int = 32,
+        width: int = 24,
         maps0: int = 1,
         maps1: int = 2,
     ) -> None:
@@ -320,6 +321,7 @@ class VariationalSkipAutoencoder(Baseline):
         self.skip1 = _StochasticSkip(2 * width, maps1, width)
         self.skip0 = _StochasticSkip(width, maps0, channels)
         self.register_buffer("zero", torch.zeros(latent))
+        self.to(memory_format=torch.channels_last)  # a tenth faster on a CPU
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         h0, h1 = self._climb(batch.x)
@@ -337,7 +339,7 @@ class VariationalSkipAutoencoder(Baseline):
         return {"loss": loss, "distortion": distortion} | {f"rate/{name}": rate for name, rate in rates.items()}
 
     def _climb(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """The encoder's maps, (N, 32, 14, 14) and (N, 64, 7, 7)."""
+        """The encoder's maps, (N, 24, 14, 14) and (N, 48, 7, 7)."""
         h0 = self.enter(x)
         return h0, self.down(h0)
 
@@ -400,6 +402,19 @@ class _StochasticSkip(nn.Module):
 
     def forward(self, state: Tensor, code: Tensor) -> Tensor:
         return self.rise(F.relu(state + self.enter(code)))
+
+
+def twice(channels: int, out: int) -> nn.Sequential:
+    """A convolution to maps of twice the height and width, by the sub-pixels of [7].
+
+    With few channels it takes less than half the time of a transposed convolution on a CPU.
+    """
+    return nn.Sequential(nn.Conv2d(channels, 4 * out, 3, padding=1), nn.PixelShuffle(2))
+
+
+def channels_last(x: Tensor) -> Tensor:
+    """The same maps (N, C, H, W), with a pixel's channels side by side in memory."""
+    return x.contiguous(memory_format=torch.channels_last)
 
 
 def bernoulli_nats(logits: Tensor, x: Tensor) -> Tensor:

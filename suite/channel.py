@@ -8,7 +8,7 @@ split: dimensions that the decoder needs exactly are sent finely and cost much, 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -34,7 +34,12 @@ STEP_SIZES = (0.1, 0.03, 0.01)
 TOLERANCE = 1e-3
 BLOCK_STEPS = 25
 MAX_BLOCKS = 20
+#: Fewer blocks where a budget is for a first look. From one of the starts a channel is good after five or so; the rest
+#: go to wide codes that the decoder does not need, which the start at 30 switches off at once.
+BLOCKS = {"quick": 8}
 FIT_BATCH = 100
+#: A training split of at most this many images is encoded once and not anew at every step.
+MOST_ENCODED = 10_000
 #: Training images on which blocks and starts are compared, with the same noise for all.
 JUDGED_ON = 1000
 #: A group is left out only where that saves more nats than this on them: a tie is sent.
@@ -235,12 +240,13 @@ def _jitter(moments: Moments) -> Tensor:
 def _fit_noise(subject: Subject, channel: Channel, codes: dict[str, _Survey]) -> Channel:
     """Descends from every start and keeps the channel that is cheapest on the training split."""
     best, least = channel, float("inf")
+    judged, drawn = _judged_on(subject), _Drawn(subject)
     for start in STARTS:
         log_s = {}
         for name, g in codes.items():
             assert g.moments is not None
             log_s[name] = (g.moments.variances + _jitter(g.moments)).sqrt().log() + torch.tensor(start).double().log()
-        candidate, nats = _descend(subject, channel, codes, log_s, start)
+        candidate, nats = _descend(subject, channel, codes, log_s, start, judged, drawn)
         if nats < least:
             best, least = candidate, nats
     return best
@@ -259,21 +265,26 @@ def _with_noise(channel: Channel, codes: dict[str, _Survey], log_s: dict[str, Te
 
 
 def _descend(
-    subject: Subject, channel: Channel, codes: dict[str, _Survey], log_s: dict[str, Tensor], start: float
+    subject: Subject,
+    channel: Channel,
+    codes: dict[str, _Survey],
+    log_s: dict[str, Tensor],
+    start: float,
+    judged: _Judged,
+    drawn: _Drawn,
 ) -> tuple[Channel, float]:
     """Adam on log s, with the calibration refitted after every block; returns the best channel seen."""
-    train, judged = subject.dataset.train.binary, _judged_on(subject)
     rng = subject.rng("channel", "noise", start)
     for parameter in log_s.values():
         parameter.requires_grad_(True)
     best, least = _judge(subject, _with_noise(channel, codes, log_s), judged)
     current, sizes = best, iter(STEP_SIZES)
     adam = torch.optim.Adam(list(log_s.values()), lr=next(sizes))
-    for _ in range(MAX_BLOCKS):
+    for _ in range(min(MAX_BLOCKS, BLOCKS.get(subject.budget, MAX_BLOCKS))):
         for _ in range(BLOCK_STEPS):
-            batch = train[torch.randint(len(train), (FIT_BATCH,), generator=rng).to(train.device)]
+            bits, latents = drawn.batch(rng)
             adam.zero_grad()
-            _mean_nats(current, codes, log_s, batch, rng).backward()
+            _mean_nats(current, codes, log_s, bits, latents, rng).backward()
             adam.step()
         current, nats = _judge(subject, _with_noise(channel, codes, log_s), judged)
         gained = nats < least * (1 - TOLERANCE)
@@ -287,13 +298,47 @@ def _descend(
     return best, least
 
 
+class _Drawn:
+    """Random batches of training images, and what encode says of them."""
+
+    def __init__(self, subject: Subject) -> None:
+        self._model, self._bits = subject.model, subject.dataset.train.binary
+        self._known: dict[str, Tensor | Discrete] | None = None
+        if len(self._bits) <= MOST_ENCODED:
+            parts = [self._model.encode(b) for (b,) in batches(self._bits)]
+            if all(isinstance(group, Tensor | Discrete) for group in parts[0].values()):
+                self._known = {name: _joined([part[name] for part in parts]) for name in parts[0]}
+
+    def batch(self, rng: torch.Generator) -> tuple[Tensor, dict[str, Group]]:
+        """Images (FIT_BATCH, C, H, W) and their groups."""
+        rows = torch.randint(len(self._bits), (FIT_BATCH,), generator=rng).to(self._bits.device)
+        bits = self._bits[rows]
+        if self._known is None:
+            return bits, self._model.encode(bits)
+        return bits, {
+            name: Discrete(group.values[rows], group.classes) if isinstance(group, Discrete) else group[rows]
+            for name, group in self._known.items()
+        }
+
+
+def _joined(parts: list[Any]) -> Tensor | Discrete:
+    if isinstance(parts[0], Discrete):
+        return Discrete(torch.cat([part.values for part in parts]), parts[0].classes)
+    return torch.cat(parts)
+
+
 def _mean_nats(
-    channel: Channel, codes: dict[str, _Survey], log_s: dict[str, Tensor], bits: Tensor, rng: torch.Generator
+    channel: Channel,
+    codes: dict[str, _Survey],
+    log_s: dict[str, Tensor],
+    bits: Tensor,
+    latents: dict[str, Group],
+    rng: torch.Generator,
 ) -> Tensor:
     """Distortion + rate of the codes on a batch, differentiable in log s; other groups are sent as they are."""
     values: dict[str, Tensor] = {}
     rate = torch.zeros((), dtype=torch.float64, device=bits.device)
-    for name, group in channel.model.encode(bits).items():
+    for name, group in latents.items():
         q = channel.model.resolve(name, group, values, len(bits))
         if not isinstance(q, Tensor):
             values[name] = draw(q, rng)

@@ -7,14 +7,15 @@ from collections.abc import Mapping
 from typing import Any
 
 import suite
-from suite.cells import Source
+from suite.cells import BUDGET_VERSIONS, Source
 from suite.closure import identity
 
 
 def checkpoint_ingredients(
     baseline: Source, params: Mapping[str, Any], dataset_hash: str, seed: int, budget: str, precision: str
 ) -> dict[str, Any]:
-    """Returns all that moves a trained model: the dict behind the checkpoint key."""
+    """Returns all that moves a trained model or what is kept beside it: the dict behind the checkpoint key."""
+    version = BUDGET_VERSIONS.get(budget)
     return {
         "baseline": identity(baseline.attribute, baseline.files),
         "params": dict(params),
@@ -23,7 +24,7 @@ def checkpoint_ingredients(
         "budget": budget,
         "precision": precision,
         "engine": suite.ENGINE_VERSION,
-    }
+    } | ({"budget_version": version} if version else {})
 
 
 def cell_ingredients(checkpoint: Mapping[str, Any], task: Source, params: Mapping[str, Any]) -> dict[str, Any]:
@@ -46,6 +47,8 @@ def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
         found.append("the dataset's bytes changed")
     if before.get("engine") != after["engine"]:
         found.append(f"engine version {before.get('engine')} -> {after['engine']}")
+    if before.get("budget_version") != after.get("budget_version"):
+        found.append(f"version of the budget {before.get('budget_version', 1)} -> {after.get('budget_version', 1)}")
     found += _source_change("task", old.get("task"), new["task"])
     if old.get("task_version") != new["task_version"]:
         found.append(f"task version {old.get('task_version')} -> {new['task_version']}")

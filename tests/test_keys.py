@@ -9,6 +9,7 @@ import pytest
 
 import suite
 from suite import data, records
+from suite.cells import BUDGET_VERSIONS
 from suite.closure import fingerprint
 from suite.plan import Plan, Selection, make_plan
 from tests.projects import MODELS, TASKS, edit, write_project
@@ -127,6 +128,18 @@ def test_the_engines_version_makes_every_cell_stale(project: Project, monkeypatc
     monkeypatch.setattr(suite, "ENGINE_VERSION", suite.ENGINE_VERSION + 1)
     assert project.stale() == ALL
     assert project.reason() == f"engine version {suite.ENGINE_VERSION - 1} -> {suite.ENGINE_VERSION}"
+
+
+def test_a_budgets_version_makes_its_cells_stale_and_no_others(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(BUDGET_VERSIONS, "long", 7)
+    assert project.stale() == set()
+    was = BUDGET_VERSIONS[project.selection.budget]
+    monkeypatch.setitem(BUDGET_VERSIONS, project.selection.budget, was + 1)
+    assert project.stale() == ALL
+    assert project.retrained() == set(MODELS)
+    assert project.reason() == f"version of the budget {was} -> {was + 1}"
 
 
 def test_the_datasets_bytes_make_every_cell_stale(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:

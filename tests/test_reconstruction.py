@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 
 import pytest
@@ -174,3 +175,32 @@ def test_scores_that_are_too_good_raise_an_alarm() -> None:
     assert module._alarms("mnist", 76.9, 205.9) == ["suspect"]
     assert module._alarms("mnist", 99.5, 205.9) == []
     assert module._alarms("digits", 207.0, 206.0) == ["above floor"]
+
+
+@pytest.mark.parametrize("name", ["conv_autoencoder", "swwae"])
+def test_a_small_training_split_is_encoded_once_and_to_the_same_end(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(channel, "MAX_BLOCKS", 2)
+
+    def fit(most: int) -> tuple[dict[str, torch.Tensor], int]:
+        monkeypatch.setattr(channel, "MOST_ENCODED", most)
+        subject = models.subject_of(models.builtin(name))
+        encode, encoded = subject.model.encode, []
+        monkeypatch.setattr(subject.model, "encode", lambda x: encoded.append(len(x)) or encode(x))
+        return fit_channel(subject).noise, sum(encoded)
+
+    (once, few), (anew, many) = fit(10_000), fit(0)
+    drawn = len(channel.STARTS) * 2 * channel.BLOCK_STEPS * channel.FIT_BATCH
+    assert many - few == drawn - len(models.digits().train)
+    for group, noise in anew.items():
+        assert torch.allclose(once[group], noise, rtol=1e-3)
+
+
+def test_a_quick_fit_takes_fewer_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(channel, "TOLERANCE", -1.0)  # every block gains enough
+    judge, judged = channel._judge, []
+    monkeypatch.setattr(channel, "_judge", lambda *a: judged.append(1) or judge(*a))
+    monkeypatch.setattr(channel, "MAX_BLOCKS", 10)
+    for budget, blocks in (("quick", 8), ("standard", 10)):
+        judged.clear()
+        fit_channel(dataclasses.replace(models.subject_of(models.HalfUseful), budget=budget))
+        assert len(judged) == len(channel.STARTS) * (1 + blocks)
