@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from suite import records
@@ -32,6 +33,7 @@ def merge(
     *,
     keys: Collection[str] | None = None,
     slim: bool = False,
+    values: Sequence[str] = (),
     warnings: list[str] | None = None,
 ) -> Merged:
     """Takes the records of folders into a workspace, with their per-image values and pictures.
@@ -42,6 +44,7 @@ def merge(
         keys: Take the records of these keys alone; None takes all.
         slim: Of what lies beside the records, take the per-image values of the ranked metric alone, which a paired
             comparison needs: what is small enough to publish.
+        values: Patterns (``rise/*``) of further metrics whose per-image values a slim merge takes.
         warnings: Takes one line per corrupt record and per alarm.
 
     Raises:
@@ -55,7 +58,7 @@ def merge(
             conflict = path != records.record_path(workspace, record.key)
             outcome["conflicts" if conflict else "present" if known else "taken"].append(record.key)
             if slim and not conflict:
-                _copy_ranked(folders, workspace, record)
+                _copy_values(folders, workspace, record, values)
             elif not conflict:
                 _copy_beside(folders, workspace, record.key)
     return Merged(*(tuple(outcome[name]) for name in ("taken", "present", "conflicts")))
@@ -75,12 +78,13 @@ def _copy_beside(folders: Sequence[str | Path], workspace: str | Path, key: str)
             shutil.copy2(source, target)
 
 
-def _copy_ranked(folders: Sequence[str | Path], workspace: str | Path, record: Record) -> None:
-    """Copies the per-image values of a record's ranked metric, where the workspace has none."""
-    if records.values_path(workspace, record.key).exists():
-        return
+def _copy_values(folders: Sequence[str | Path], workspace: str | Path, record: Record, patterns: Sequence[str]) -> None:
+    """Adds the per-image values of a record's ranked metric, and of those that match, to what the workspace has."""
+    there = records.load_values(workspace, record.key)
+    found = dict(there)
     for folder in folders:
-        values = records.load_values(folder, record.key).get(record.primary)
-        if values is not None:
-            records.write_values(workspace, record.key, {record.primary: values})
-            return
+        for name, values in records.load_values(folder, record.key).items():
+            if name in record.metrics and any(fnmatchcase(name, p) for p in (record.primary, *patterns)):
+                found.setdefault(name, values)
+    if found.keys() > there.keys():
+        records.write_values(workspace, record.key, found)

@@ -147,6 +147,20 @@ def paired_difference(a: Floats, b: Floats, level: float = LEVEL) -> tuple[float
     return float(d.mean()), float(np.sqrt(seed_part + image_part(image_se, len(d), level) ** 2))
 
 
+def linearized_ratio(part: Floats, whole: Floats) -> Floats:
+    """Returns per-image values whose mean is mean(part) / mean(whole) and whose spread is that of the ratio.
+
+    The ratio of means R varies over samples of images as the mean of (part_i - R whole_i) / mean(whole) does, to first
+    order (Cochran 1977, Sampling Techniques, sec. 6.3). With R added, ratios can be compared like any mean over images.
+
+    Args:
+        part: (n,) values of each image.
+        whole: (n,) of the same images; their mean is not 0.
+    """
+    ratio = part.mean() / whole.mean()
+    return np.asarray(ratio + (part - ratio * whole) / whole.mean())
+
+
 def rank_intervals(m: Moments, direction: str, level: float = LEVEL) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Returns the best and the worst place of each model: 1 + (how many are better), n - (how many are worse).
 

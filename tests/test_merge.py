@@ -51,6 +51,24 @@ def test_slim_takes_these_keys_alone_with_the_ranked_values_and_no_picture(tmp_p
     assert list(kept) == ["nats"] and kept["nats"].tolist() == [1.0] * 10
 
 
+def test_slim_adds_the_values_that_are_asked_for_to_those_that_are_there(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    here, there = tmp_path / "here", tmp_path / "there"
+    key = put(there)
+    raw = record() | {"primary": "nats"}
+    raw["metrics"] = {name: {"value": 1.0, "unit": "nats", "se": 0.1, "n": 10} for name in ("nats", "rate")}
+    records.record_path(there, key).unlink()
+    records.write(there, Record(**raw))
+    assert main(["merge", str(there), "--workspace", str(here), "--slim"]) == 0
+    assert set(records.load_values(here, key)) == {"nats"}
+    assert main(["merge", str(there), "--workspace", str(here), "--slim", "--values", "ra*"]) == 0
+    assert set(records.load_values(here, key)) == {"nats", "rate"}
+    capsys.readouterr()
+    assert main(["merge", str(there), "--workspace", str(here), "--values", "ra*"]) == 2
+    assert "--values narrows what --slim takes" in capsys.readouterr().err
+
+
 def test_another_result_of_a_key_is_kept_beside_the_first_and_told(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -207,3 +207,18 @@ def test_the_short_cut_of_significance_gives_the_answer_of_the_interval(rows: li
     apart = np.abs(difference) > 1e-12 * abs(one.mean)
     expected = np.sign(difference) * ((np.abs(difference) > half) & apart)
     assert statistics.significant(one, m).tolist() == expected.tolist()
+
+
+def test_a_linearized_ratio_has_the_ratios_mean_and_its_spread_over_samples() -> None:
+    rng = np.random.default_rng(0)
+
+    def sample() -> tuple[np.ndarray, np.ndarray]:
+        whole = rng.gamma(4.0, size=400)
+        return whole * rng.beta(2, 3, size=400) + 0.3, whole
+
+    part, whole = sample()
+    values = statistics.linearized_ratio(part, whole)
+    assert values.mean() == pytest.approx(part.mean() / whole.mean(), rel=1e-12)
+    ratios = [p.mean() / w.mean() for p, w in (sample() for _ in range(4000))]
+    assert values.std(ddof=1) / np.sqrt(400) == pytest.approx(np.std(ratios), rel=0.1)
+    assert statistics.linearized_ratio(whole, whole) == pytest.approx(np.ones(400))

@@ -20,6 +20,10 @@ def merge(
     slim: Annotated[
         bool, typer.Option("--slim", help="Of values and pictures, take the ranked metrics' per-image values alone.")
     ] = False,
+    values: Annotated[
+        list[str] | None,
+        typer.Option("--values", metavar="PATTERN", help="With --slim: further metrics whose values to take. Repeat."),
+    ] = None,
 ) -> None:
     """Take the records of other folders into the workspace; with --file, those of its cells as they stand now."""
     from suite.merging import merge as take
@@ -28,12 +32,14 @@ def merge(
     for folder in folders:
         if not folder.is_dir():
             raise UserError(f"{folder} is not a folder")
+    if values and not slim:
+        raise UserError("--values narrows what --slim takes; without it all values are taken")
     keys = None
     if file:
         chosen = options.selection(file, paths=path, workspace=workspace, data_root=data_root)
         keys = {cell.key for cell in make_plan(chosen).cells}
     warnings: list[str] = []
-    merged = take(folders, workspace, keys=keys, slim=slim, warnings=warnings)
+    merged = take(folders, workspace, keys=keys, slim=slim, values=values or (), warnings=warnings)
     for line in warnings:
         typer.echo(f"warning: {line}", err=True)
     counts = f"{len(merged.taken)} records taken, {len(merged.present)} there already"
