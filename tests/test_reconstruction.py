@@ -200,7 +200,7 @@ def test_a_quick_fit_takes_fewer_blocks(monkeypatch: pytest.MonkeyPatch) -> None
     judge, judged = channel._judge, []
     monkeypatch.setattr(channel, "_judge", lambda *a: judged.append(1) or judge(*a))
     monkeypatch.setattr(channel, "MAX_BLOCKS", 10)
-    for budget, blocks in (("quick", 8), ("standard", 10)):
+    for budget, blocks in (("quick", channel.BLOCKS["quick"]), ("standard", 10)):
         judged.clear()
         fit_channel(dataclasses.replace(models.subject_of(models.HalfUseful), budget=budget))
         assert len(judged) == len(channel.STARTS) * (1 + blocks)
