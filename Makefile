@@ -1,6 +1,7 @@
 # make demo    install into .venv, score some models on the embedded digits, print the board
 # make test    install the test extra, then lint, types and tests
 # make benchmark   the timed comparisons, alone on the machine
+# make breaks  break each defining property in a copy of the tree, and see that its test fails
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
@@ -16,7 +17,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 # One thread each: the workers share the cores.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test lint benchmark clean
+.PHONY: demo test lint benchmark breaks clean
 
 demo: $(VENV)/.installed
 	$(BIN)/suite run --file results/demo.yaml --workers $(WORKERS)
@@ -31,6 +32,9 @@ lint: $(VENV)/.installed-test
 
 benchmark: $(VENV)/.installed-test
 	$(BIN)/python -m pytest tests/benchmarks -q --timeout 1200 --benchmark-json=results/benchmarks.json
+
+breaks: $(VENV)/.installed-test
+	$(BIN)/python -m tests.breaks
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks

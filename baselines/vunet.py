@@ -37,9 +37,10 @@ def smoothed(x: Tensor) -> Tensor:
         (N, H, W), zero outside the image.
     """
     x = F.pad(x, (2, 2, 2, 2))
-    for _ in range(4):  # four averages of two neighbours: 1 4 6 4 1
-        x = F.avg_pool2d(x, 2, 1)
-    return x.amax(1)
+    for _ in range(4):  # four sums of two neighbours: 1 4 6 4 1
+        x = x[..., 1:, :] + x[..., :-1, :]
+        x = x[..., 1:] + x[..., :-1]
+    return x.amax(1) / 256
 
 
 def skeleton(x: Tensor) -> Tensor:
@@ -55,15 +56,28 @@ def thinned(ink: Tensor) -> Tensor:
     looked at together, so the result does not depend on an order.
     """
     height, width = ink.shape[1:]
-    ink = ink.permute(1, 2, 0).contiguous()  # images last: every neighbour is then one long contiguous slice
+    bits = _packed(ink)
     while True:
-        before = ink
+        before = bits
         for turn in (0, 4):
-            padded = F.pad(ink, (0, 0, 1, 1, 1, 1))
+            padded = F.pad(bits, (0, 0, 1, 1, 1, 1))
             ring = [padded[1 + y : 1 + y + height, 1 + x : 1 + x + width] for y, x in _RING[turn:] + _RING[:turn]]
-            ink = ink & ~_removable(ring)
-        if torch.equal(ink, before):
-            return ink.permute(2, 0, 1)
+            bits = bits & ~_removable(ring)
+        if torch.equal(bits, before):
+            return _unpacked(bits)[: len(ink)]
+
+
+def _packed(ink: Tensor) -> Tensor:
+    """Binary images (N, H, W) side by side, 64 in the bits of each number: int64 (H, W, N / 64), with empty ones."""
+    groups = F.pad(ink, (0, 0, 0, 0, 0, -len(ink) % 64)).unflatten(0, (-1, 64))
+    places = torch.arange(64, device=ink.device).view(64, 1, 1)
+    return (groups.long() << places).sum(1).permute(1, 2, 0).contiguous()
+
+
+def _unpacked(bits: Tensor) -> Tensor:
+    """The images of ``_packed``, bool (N, H, W), the empty ones last."""
+    places = torch.arange(64, device=bits.device).view(64, 1, 1)
+    return (bits.permute(2, 0, 1).unsqueeze(1) >> places & 1).bool().flatten(0, 1)
 
 
 #: The eight neighbours (y, x) of a pixel, counter-clockwise from the east.
@@ -318,7 +332,7 @@ class VUNet(Baseline):
         encoder: str = "augmented",
         block: int = 2,
         latent: int = 16,
-        width: int = 16,
+        width: int = 12,
         components: int = 100,
     ) -> None:
         super().__init__(spec)
@@ -332,6 +346,7 @@ class VUNet(Baseline):
         self.prior_of_shape = nn.Sequential(nn.Flatten(), nn.Linear(low, 2 * latent))
         self.generator = _Generator(spec.shape[0], latent, width)
         self.mixture = ShapeMixture(components, (spec.shape[1] // block, spec.shape[2] // block))
+        self.to(memory_format=torch.channels_last)  # a tenth faster on a CPU
 
     def estimate(self, x: Tensor) -> Tensor:
         """y = e(x), 0 or 1, float (N, 1, H / block, W / block): which blocks of pixels hold a point of the shape."""
@@ -420,7 +435,7 @@ class VUNetLaplace(VUNet):
         encoder: str = "augmented",
         block: int = 2,
         latent: int = 16,
-        width: int = 16,
+        width: int = 12,
         components: int = 100,
     ) -> None:
         super().__init__(spec, shape, encoder, block, latent, width, components)

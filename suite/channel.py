@@ -36,7 +36,7 @@ BLOCK_STEPS = 25
 MAX_BLOCKS = 20
 #: Fewer blocks where a budget is for a first look. From one of the starts a channel is good after five or so; the rest
 #: go to wide codes that the decoder does not need, which the start at 30 switches off at once.
-BLOCKS = {"quick": 6}
+BLOCKS = {"quick": 4}
 FIT_BATCH = 100
 #: A training split of at most this many images is encoded once and not anew at every step.
 MOST_ENCODED = 10_000

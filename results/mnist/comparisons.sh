@@ -20,15 +20,17 @@ cat <<'TEXT'
 # What the MNIST board says
 
 Made by `results/mnist/comparisons.sh` from the records beside it. Differences are first minus second, with a 95 % interval over
-seeds (independent) and test images (paired where per-image values are kept); shares and returns are one number a seed, so that
-their intervals rest on the seeds alone. Two seeds make wide intervals.
+seeds (independent) and test images (paired where per-image values are kept). A share is a ratio of means over images: its
+images are paired by a linearization (`shares.py`). Returns are one number a seed, so that their intervals rest on the seeds
+alone. Two seeds make wide intervals.
 
 ## Can skip connections be made to leave work to the deeper layers?
 
 TEXT
 for model in filtered laplacian haar variational; do
-    compare "${model}_skip_autoencoder" unet_autoencoder --metric nats --metric core_nats --metric core_share
+    compare "${model}_skip_autoencoder" unet_autoencoder --metric nats --metric core_nats
 done
+python shares.py {filtered,laplacian,haar,variational}_skip_autoencoder unet_autoencoder
 
 compare variational_skip_autoencoder vae --metric nats
 compare laplacian_skip_autoencoder autoencoder --metric nats
@@ -37,6 +39,10 @@ compare haar_skip_autoencoder autoencoder --metric nats
 printf '## Do pooling switches split what from where?\n\n'
 metrics latent_ablation swwae,swwae_pool4,swwae_pool7,swwae_pool14 'rate/*' 'return/*'
 metrics reconstruction swwae,swwae_pool4,swwae_pool7,swwae_pool14 nats nats_unmuted 'rate/*'
+
+for model in swwae swwae_pool4 swwae_pool7 swwae_pool14; do
+    compare "$model" swwae_no_where --metric nats --metric nats_unmuted
+done
 
 printf '## Does a class code shared by many images pay for itself?\n\n'
 for model in vhe vhe_kmeans vhe_random acn; do

@@ -1,0 +1,314 @@
+"""Breaks each defining property on purpose, in a copy of the tree, and sees that its test fails.
+
+    python -m tests.breaks [WORD...]    those whose name holds a word; all by default
+
+A test that passes says something only if it would fail. Every break is one edit of one line.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).parent.parent
+FOLDERS = ("suite", "tasks", "baselines", "tests")
+
+
+class Break(NamedTuple):
+    """An edit of one file, and the test that must notice."""
+
+    name: str
+    file: str
+    old: str
+    new: str
+    test: str
+
+
+BREAKS = (
+    # --- skips
+    Break(
+        "low and high no longer add up",
+        "baselines/skip.py",
+        "return x - low(x, pool)",
+        "return x - 0.9 * low(x, pool)",
+        "test_skip.py::test_low_and_high_are_orthogonal_projections_that_add_up",
+    ),
+    Break(
+        "a filtered skip keeps some of its block means",
+        "baselines/skip.py",
+        '"skip0": h0 - low0,',
+        '"skip0": h0 - 0.9 * low0,',
+        "test_skip.py::test_filtered_skips_hold_nothing_below_their_cut",
+    ),
+    Break(
+        "the deeper path sees all frequencies",
+        "baselines/skip.py",
+        "h1 = self.down(low0)",
+        "h1 = self.down(h0)",
+        "test_skip.py::test_the_deeper_path_is_given_no_high_band",
+    ),
+    Break(
+        "the pyramid loses a tenth of its lowest band",
+        "baselines/skip.py",
+        "x = detail + enlarge(x)",
+        "x = detail + 0.9 * enlarge(x)",
+        "test_skip.py::test_the_bands_give_the_image_back",
+    ),
+    Break(
+        "the Haar transform is not orthonormal",
+        "baselines/skip.py",
+        "bands.append(torch.cat([a - b + c - d, a + b - c - d, a - b - c + d], 1) / 2)",
+        "bands.append(torch.cat([a - b + c - d, a + b - c - d, a - b - c + d], 1) / 4)",
+        "test_skip.py::test_haar_keeps_every_sum_of_products",
+    ),
+    Break(
+        "a stochastic skip is charged for saying nothing",
+        "baselines/skip.py",
+        "Normal(prior.scale * shift, prior.scale * log_ratio.exp()",
+        "Normal(prior.scale * shift + 0.1, prior.scale * log_ratio.exp()",
+        "test_skip.py::test_a_skip_that_saw_nothing_costs_nothing",
+    ),
+    Break(
+        "a level's rate trains no posterior",
+        "baselines/skip.py",
+        "rates = {name: kl_divergence(q[name], p[name])",
+        "rates = {name: kl_divergence(p[name], p[name])",
+        "test_skip.py::test_the_rate_of_a_level_trains_that_level_and_what_it_is_given",
+    ),
+    # --- what-where
+    Break(
+        "unpooling puts values one place further on",
+        "baselines/swwae.py",
+        "left + where % self.size\n",
+        "left + (where + 1) % self.size\n",
+        "test_swwae.py::test_unpooling_puts_every_maximum_back_where_it_was_and_zeros_elsewhere",
+    ),
+    Break(
+        "the encoder's maps are pulled towards the decoder's",
+        "baselines/swwae.py",
+        "target.detach() if self.stop_gradient else target",
+        "target",
+        "test_swwae.py::test_a_stopped_target_is_not_pulled_towards_the_decoder",
+    ),
+    Break(
+        "a label of an unlabelled image is looked at",
+        "baselines/swwae.py",
+        'nll = self._nll(codes["what"][:labelled], self.classes[rows])',
+        'nll = self._nll(codes["what"][:labelled], batch.y[:labelled])',
+        "test_swwae.py::test_the_label_of_an_image_that_is_not_labelled_changes_nothing",
+    ),
+    # --- shape and appearance
+    Break(
+        "the skeleton is an edge map",
+        "baselines/vunet.py",
+        '{"skeleton": skeleton,',
+        '{"skeleton": edges,',
+        "test_vunet.py::test_the_skeleton_tells_less_of_the_stroke_s_thickness_than_the_edges",
+    ),
+    Break(
+        "patches remember where they were",
+        "baselines/vunet.py",
+        "* points).sum((2, 3))",
+        "* points).cumsum(3).sum((2, 3))",
+        "test_vunet.py::test_the_bag_of_patches_does_not_know_where_its_patches_were",
+    ),
+    Break(
+        "appearance does not reach the generator",
+        "baselines/vunet.py",
+        'self.generator(self._skips(values["shape"]), values["z"])',
+        'self.generator(self._skips(values["shape"]), 0 * values["z"])',
+        "test_vunet.py::test_a_swapped_image_follows_one_in_shape_and_the_other_in_colour",
+    ),
+    Break(
+        "the rate teaches no prior",
+        "baselines/vunet.py",
+        "gaussian_kl(q, p)",
+        "gaussian_kl(q, q)",
+        "test_vunet.py::test_the_rate_teaches_the_posterior_and_the_prior_and_nothing_else",
+    ),
+    # --- homoencoders
+    Break(
+        "the class code depends on the order of its supports",
+        "baselines/homoencoder.py",
+        "embedded.mean(1)",
+        "embedded[:, 0]",
+        "test_homoencoder.py::test_the_class_posterior_ignores_the_order_of_the_support_set",
+    ),
+    Break(
+        "a support set may be made of the image itself",
+        "baselines/homoencoder.py",
+        "if not isinstance(supports, int) or supports < 1:",
+        "if isinstance(supports, int) and supports < 1:",
+        "test_homoencoder.py::test_a_support_set_made_of_the_image_itself_is_refused",
+    ),
+    Break(
+        "supports are the coded images",
+        "baselines/homoencoder.py",
+        "q_c = self.class_posterior(self.draw_supports(present))\n        c = _draw(q_c)[row]\n        q_z",
+        "q_c = self.class_posterior(batch.x[: len(present)].unsqueeze(1))\n        c = _draw(q_c)[row]\n        q_z",
+        "test_homoencoder.py::test_the_support_set_does_not_depend_on_which_image_of_the_class_is_coded",
+    ),
+    Break(
+        "every image bears the whole class code",
+        "baselines/homoencoder.py",
+        "_kl(q_c, _standard(q_c)) / self.sizes[present]",
+        "_kl(q_c, _standard(q_c))",
+        "test_homoencoder.py::test_each_image_bears_its_class_s_share_of_one_class_code",
+    ),
+    Break(
+        "clusters stay what they were at random",
+        "baselines/homoencoder.py",
+        "self._regroup(self._cluster(train.binary, fresh=epoch == 0))",
+        "self._cluster(train.binary, fresh=epoch == 0)",
+        "test_homoencoder.py::test_clusters_move_and_end_more_like_the_classes_than_chance",
+    ),
+    Break(
+        "the class is free",
+        "baselines/homoencoder.py",
+        "return Categorical(logits=self._log_frequencies())",
+        "return Categorical(logits=1e3 * self._log_frequencies())",
+        "test_homoencoder.py::test_the_class_costs_its_training_frequency",
+    ),
+    Break(
+        "the distortion does not train the class code",
+        "baselines/homoencoder.py",
+        "_bernoulli_nats(self._logits(c, _draw(q_z)), batch.x)\n        rate_z",
+        "_bernoulli_nats(self._logits(c.detach(), _draw(q_z)).detach(), batch.x)\n        rate_z",
+        "test_homoencoder.py::test_the_gradient_of_each_term_reaches_the_networks_it_is_made_of",
+    ),
+    Break(
+        "an image may be its own neighbour",
+        "baselines/acn.py",
+        "distance[own, own + start] = math.inf",
+        "distance[own, own + start] += 0",
+        "test_acn.py::test_neighbours_are_the_nearest_others",
+    ),
+    Break(
+        "the neighbour's index is free",
+        "baselines/acn.py",
+        "torch.zeros_like(self.codes[:, 0])",
+        "1e3 * (torch.arange(len(self.codes)) == 0)",
+        "test_acn.py::test_the_index_costs_log_n_and_the_advertised_nats_leave_it_out",
+    ),
+    # --- messages
+    Break(
+        "messages are trained without disturbance",
+        "baselines/inverted.py",
+        "seen = disturb(self.generator(message).sigmoid(), strength, self.noise, self.order)",
+        "seen = self.generator(message).sigmoid()",
+        "test_inverted.py::test_messages_survive_noise_that_kills_an_untrained_nets",
+    ),
+    Break(
+        "the loss peeks at the data",
+        "baselines/inverted.py",
+        "message = torch.randn(len(batch.x)",
+        "message = batch.x.mean() + torch.randn(len(batch.x)",
+        "test_inverted.py::test_the_loss_reads_nothing_of_the_data_but_their_number",
+    ),
+    Break(
+        "a frozen arm trains its encoder",
+        "suite/finetuning.py",
+        "encoder.requires_grad_(not frozen)",
+        "encoder.requires_grad_(True)",
+        "test_linear_probe.py::test_arms_are_curves_whose_first_passage_is_reported",
+    ),
+    Break(
+        "nobody notices that a frozen arm moved",
+        "suite/finetuning.py",
+        "if frozen and _fingerprint(encoder) != before:",
+        "if frozen and _fingerprint(encoder) == '':",
+        "test_linear_probe.py::test_a_frozen_arm_whose_encoder_moves_is_caught",
+    ),
+    # --- tasks
+    Break(
+        "an octave lacks its corner",
+        "tasks/spectrum.py",
+        "keep = octaves(*images.shape[-2:]).to(images.device) == octave",
+        "keep = octaves(*images.shape[-2:]).to(images.device) == octave + 1",
+        "test_spectrum.py::test_an_image_is_the_sum_of_its_octaves",
+    ),
+    Break(
+        "hybrids take the core of the wrong image",
+        "tasks/transfer.py",
+        "self.model.means(self.test.grey[core])[self.model.core]",
+        "self.model.means(self.test.grey[other])[self.model.core]",
+        "test_transfer.py::test_a_model_of_class_and_ink_parts_them_exactly_whichever_is_its_core",
+    ),
+    Break(
+        "pairs that jump are not held to the cross-fade",
+        "tasks/interpolation.py",
+        "Measure.mean(torch.where(way.passed, excess, way.crossfade))",
+        "Measure.mean(excess)",
+        "test_interpolation.py::test_a_jump_a_constant_or_another_way_counts_as_the_cross_fade",
+    ),
+    Break(
+        "messages are read without their noise",
+        "tasks/message_recovery.py",
+        "warp_perspective(x + strength * NOISE * noise, warp",
+        "warp_perspective(x + 0.5 * NOISE * noise, warp",
+        "test_message_recovery.py",
+    ),
+    # --- the price
+    Break(
+        "a Gaussian's nats are off by a fiftieth",
+        "suite/priors.py",
+        "return 0.5 * (self.logdet - 2 * sd.log()",
+        "return 0.51 * (self.logdet - 2 * sd.log()",
+        "test_golden.py",
+    ),
+    Break(
+        "a code's prior is a little wider",
+        "suite/channel.py",
+        "JITTER = 0.01",
+        "JITTER = 0.02",
+        "test_golden.py",
+    ),
+)
+
+
+def noticed(broken: Break) -> bool:
+    """Whether the test of a property fails once it is broken.
+
+    Raises:
+        ValueError: If the line to break is not there exactly once, or the test does not fail but errs.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder)
+        for name in FOLDERS:
+            shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copy(ROOT / "pyproject.toml", copy)
+        path = copy / broken.file
+        text = path.read_text()
+        if text.count(broken.old) != 1:
+            raise ValueError(f"{broken.name}: {text.count(broken.old)} lines of {broken.file} to break, not one")
+        path.write_text(text.replace(broken.old, broken.new))
+        command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", f"tests/{broken.test}"]
+        done = subprocess.run(
+            command, cwd=copy, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": folder}, check=False
+        )
+    last = done.stdout.strip().splitlines()[-1:]
+    if done.returncode not in (0, 1) or (done.returncode == 1 and "failed" not in "".join(last)):
+        raise ValueError(f"{broken.name}: pytest did not run {broken.test}: {done.stdout[-500:]}{done.stderr[-500:]}")
+    return done.returncode == 1
+
+
+def main() -> int:
+    """Tries all breaks; 1 if a test missed one."""
+    chosen = [b for b in BREAKS if not sys.argv[1:] or any(word in b.name for word in sys.argv[1:])]
+    missed = 0
+    for broken in chosen:
+        seen = noticed(broken)
+        missed += not seen
+        sys.stdout.write(f"{'noticed' if seen else 'MISSED '}  {broken.name}  ({broken.test.split('::')[-1]})\n")
+        sys.stdout.flush()
+    sys.stdout.write(f"{len(chosen) - missed} of {len(chosen)} breaks noticed\n")
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
