@@ -54,7 +54,8 @@ def main() -> None:
         own = shares(model)
         difference, half = paired_difference(own, reference)
         interval = f"{difference - half:.3f} to {difference + half:.3f}"
-        lines.append(f"| {model} | {own.mean():.3f} | {difference:.3f} | {interval} | {own.shape[1]} | {len(own)} |")
+        name, counts = model.replace("_", r"\_"), f"{own.shape[1]} | {len(own)}"
+        lines.append(f"| {name} | {own.mean():.3f} | {difference:.3f} | {interval} | {counts} |")
     sys.stdout.write("\n".join([*lines, "", ""]))
 
 
