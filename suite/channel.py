@@ -34,8 +34,8 @@ STEP_SIZES = (0.1, 0.03, 0.01)
 TOLERANCE = 1e-3
 BLOCK_STEPS = 25
 MAX_BLOCKS = 20
-#: Fewer blocks where a budget is for a first look. From one of the starts a channel is good after five or so; the rest
-#: go to wide codes that the decoder does not need, which the start at 30 switches off at once.
+#: Fewer blocks where a budget is for a first look. From one of its starts a channel is as good as done after four; the
+#: rest go to wide codes that the decoder does not need, which the start at 30 switches off at once.
 BLOCKS = {"quick": 4}
 FIT_BATCH = 100
 #: A training split of at most this many images is encoded once and not anew at every step.
