@@ -47,6 +47,7 @@ PRIVATE = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",  # a trial that was granted no GPU sees none
     "RAY_AUTH_MODE": "token",
     "RAY_memory_monitor_refresh_ms": "0",  # its kills would abort the whole run
+    "RAY_prestart_worker_first_driver": "0",  # Tune's actors ask for an environment that such workers lack
     "RAY_worker_niceness": "0",  # Ray would give trials the lowest priority
 }
 

@@ -99,6 +99,17 @@ def _grid(sheet: Sheet, costs: bool) -> Table:
         cells = [Text(text, style=style) for text, style in zip(texts, styles, strict=True)]
         prices = [Text(cost.value, style="dim") for cost in line.costs] if costs else []
         grid.add_row(Text(line.model), *([line.overall or "-"] if sheet.overall else []), *cells, *prices)
+    return _fixed(grid)
+
+
+def _fixed(grid: Table) -> Table:
+    """Gives each column the width of its widest line; rich would measure every cell again and again."""
+    from rich.cells import cell_len
+
+    for column in grid.columns:
+        lines = (line for text in (column.header, *column.cells) for line in str(text).splitlines())
+        column.width = max(map(cell_len, lines), default=0)
+        column.no_wrap = True
     return grid
 
 

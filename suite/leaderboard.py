@@ -49,7 +49,8 @@ def load_records(*folders: str | Path, warnings: list[str] | None = None) -> Dat
         folders: Where to look.
         warnings: Takes one line per corrupt record and per alarm; without it they are logged.
     """
-    return frame(store.read_raw(folders, warnings))
+    with store.uncollected():
+        return frame(store.read_raw(folders, warnings))
 
 
 def frame(records: Iterable[Mapping[str, Any]]) -> DataFrame:
@@ -59,40 +60,47 @@ def frame(records: Iterable[Mapping[str, Any]]) -> DataFrame:
     digests among the ingredients; the costs; ``metrics`` (the record's own mapping); and ``metric:<name>``, the
     value of each metric, NaN where the record has none.
     """
-    rows, metrics = [], []
-    for raw in records:
-        rows.append(_row(raw))
-        metrics.append(raw.get("metrics", {}))
+    rows = list(records)
+    ingredients = [raw.get("ingredients") or {} for raw in rows]
+    checkpoints = [found.get("checkpoint") or {} for found in ingredients]
+    costs = [raw.get("cost") or {} for raw in rows]
+    canonical = _Canonical()
+    columns: dict[str, list[Any]] = {name: [raw.get(name) for raw in rows] for name in _PLAIN}
+    columns |= {name: [canonical[raw.get(name)] for raw in rows] for name in ("task_params", "baseline_params")}
+    columns |= {name: [tuple(raw.get(name) or ()) for raw in rows] for name in ("flags", "notes")}
+    columns["engine"] = [found.get("engine", 0) for found in checkpoints]
+    columns["data_hash"] = [found.get("dataset", "") for found in checkpoints]
+    columns["baseline_digest"] = [canonical[found.get("baseline")] for found in checkpoints]
+    columns["task_digest"] = [canonical[found.get("task")] for found in ingredients]
+    columns |= {name: [cost.get(name) for cost in costs] for name in _COSTS}
+    columns["metrics"] = [raw.get("metrics", {}) for raw in rows]
+    return pd.DataFrame(columns | _values(columns["metrics"]))
+
+
+def _values(metrics: Sequence[Mapping[str, Any]]) -> dict[str, list[float]]:
+    """Returns ``metric:<name>`` -> the metric's value in each record, NaN where it has none."""
     values: dict[str, list[float]] = {}
     for i, measured in enumerate(metrics):
         for name, entry in measured.items():
             if name not in values:
-                values[name] = [np.nan] * len(rows)
+                values[name] = [np.nan] * len(metrics)
             values[name][i] = np.nan if entry["value"] is None else entry["value"]
-    columns = _row({}).keys()
-    plain = {name: [row[name] for row in rows] for name in columns}
-    return pd.DataFrame({**plain, "metrics": metrics, **{f"metric:{name}": values[name] for name in sorted(values)}})
+    return {f"metric:{name}": values[name] for name in sorted(values)}
 
 
-def _row(raw: Mapping[str, Any]) -> dict[str, Any]:
-    ingredients = raw.get("ingredients") or {}
-    checkpoint, cost = ingredients.get("checkpoint") or {}, raw.get("cost") or {}
-    return {
-        **{name: raw.get(name) for name in _PLAIN},
-        "task_params": _canonical(raw.get("task_params")),
-        "baseline_params": _canonical(raw.get("baseline_params")),
-        "flags": tuple(raw.get("flags") or ()),
-        "notes": tuple(raw.get("notes") or ()),
-        "engine": checkpoint.get("engine", 0),
-        "data_hash": checkpoint.get("dataset", ""),
-        "baseline_digest": _canonical(checkpoint.get("baseline")),
-        "task_digest": _canonical(ingredients.get("task")),
-        **{name: cost.get(name) for name in _COSTS},
-    }
+class _Canonical:
+    """Value -> its JSON with sorted keys. The same few values come again in many records, and are written once."""
 
+    def __init__(self) -> None:
+        self._known: dict[str, str] = {}
 
-def _canonical(value: object) -> str:
-    return json.dumps(value, sort_keys=True) if value else "{}"
+    def __getitem__(self, value: object) -> str:
+        if not value:
+            return "{}"
+        text = repr(value)
+        if text not in self._known:
+            self._known[text] = json.dumps(value, sort_keys=True)
+        return self._known[text]
 
 
 def board(
@@ -135,7 +143,8 @@ def board(
         data = data[data["seed"].isin(seeds)]
     if data.empty:
         raise UserError("no records to show")
-    cells = pd.DataFrame(results(current(data, all_versions), metrics))
+    with store.uncollected():
+        cells = pd.DataFrame(results(current(data, all_versions), metrics))
     cells = pd.concat([with_ranks(part) for _, part in cells.groupby([*SECTION, "supervised"], sort=True)])
     return ordered(cells, sort)
 

@@ -14,25 +14,21 @@ LOOK = 64
 
 
 class Ledger:
-    """The terms' means step by step, left on the device and looked at now and then."""
+    """The terms, image by image and step by step: kept on the device, averaged and looked at now and then."""
 
     def __init__(self, step: int) -> None:
         self.step = step
         self.names: tuple[str, ...] = ()
-        self.rows: list[Tensor] = []
+        self.rows: list[list[Tensor]] = []
         self.total: Tensor | None = None
         self.count = 0
 
-    def add(self, terms: dict[str, Tensor], n: int) -> dict[str, Tensor]:
-        """Enters one step and returns the batch means of its terms."""
+    def add(self, terms: dict[str, Tensor], n: int) -> None:
+        """Enters one step: the terms of its n images."""
         self._check(terms, n)
-        means = {
-            name: value.mean(dtype=torch.promote_types(value.dtype, torch.float32)) for name, value in terms.items()
-        }
-        self.rows.append(torch.stack([value.detach() for value in means.values()]))
+        self.rows.append([value.detach().clone() for value in terms.values()])
         if len(self.rows) == LOOK:
             self._look()
-        return means
 
     def close(self) -> dict[str, float]:
         """Returns the mean of every term since the start."""
@@ -43,7 +39,9 @@ class Ledger:
     def _look(self) -> None:
         if not self.rows:
             return
-        rows = torch.stack(self.rows).cpu().double()
+        columns = (torch.stack(column) for column in zip(*self.rows, strict=True))
+        means = [column.mean(1, dtype=torch.promote_types(column.dtype, torch.float32)) for column in columns]
+        rows = torch.stack([mean.cpu().double() for mean in means], dim=1)
         bad = (~torch.isfinite(rows).all(1)).nonzero()
         if len(bad):
             i = int(bad[0])

@@ -62,8 +62,8 @@ def _overall(part: DataFrame) -> DataFrame:
     chosen = means.groupby(families.reindex(means.index)).idxmin()
     if len(chosen) < len(means):
         means = _mean_ranks(_ranked(official[official["model"].isin(chosen)]))
-    best = [1 + int((means < mean - 1e-9).sum()) for mean in means]
-    worst = [len(means) - int((means > mean + 1e-9).sum()) for mean in means]
+    in_order = np.sort(means)
+    best, worst = 1 + np.searchsorted(in_order, means - 1e-9, "left"), np.searchsorted(in_order, means + 1e-9, "right")
     return pd.DataFrame({"overall": means, "overall_best": best, "overall_worst": worst}).rename_axis("model")
 
 

@@ -36,7 +36,8 @@ class Record:
         metrics: Name -> ``{value, unit, direction, se, n}``.
         pictures: File names below ``pictures_path``.
         values: Whether per-image values lie at ``values_path``.
-        cost: Parameters, flops_per_image, train_seconds, score_seconds, peak_memory_bytes, images_per_second.
+        cost: Parameters, flops_per_image, train_seconds, images_per_second, setup_seconds (loading, counting: what
+            the trial did before it scored and beside training), score_seconds, peak_memory_bytes.
         env: Host, device, threads, cpu, python, torch, versions, commit, dirty.
         started, finished: ISO times in UTC.
     """

@@ -6,6 +6,7 @@ is shortened to 32 characters. A folder of published records may also hold the J
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import gc
 import io
@@ -17,6 +18,8 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import orjson
 
 from suite.errors import UserError
 from suite.machine import environment
@@ -42,6 +45,7 @@ __all__ = [
     "read_keys",
     "read_raw",
     "record_path",
+    "uncollected",
     "values_path",
     "write",
     "write_atomically",
@@ -69,6 +73,18 @@ _log = logging.getLogger("suite")
 
 
 _FIELDS = frozenset(f.name for f in dataclasses.fields(Record))
+
+
+@contextlib.contextmanager
+def uncollected() -> Iterator[None]:
+    """Pauses the garbage collector, which would walk every record read so far, again and again."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def record_path(workspace: str | Path, key: str) -> Path:
@@ -173,7 +189,7 @@ def read_raw(folders: Iterable[str | Path], warnings: list[str] | None = None) -
     """
     lines: list[str] = []
     found: dict[str, dict[str, Any]] = {}
-    with _no_collection():
+    with uncollected():
         for path, conflict in (item for folder in folders for item in _files(Path(folder))):
             raw = _read(path, lines)
             if raw is not None:
@@ -193,7 +209,7 @@ def read_keys(folder: str | Path, keys: Iterable[str], warnings: list[str] | Non
     root = Path(folder) / "records"
     present = {path for path, conflict in _files_of(root) if not conflict}
     wanted = {key: f"{root}/{key[:32]}.json" for key in keys}
-    with _no_collection():
+    with uncollected():
         records = {key: _read(path, lines) for key, path in wanted.items() if path in present}
     _tell(lines, warnings)
     return {key: raw for key, raw in records.items() if raw is not None and raw["key"].startswith(key)}
@@ -255,17 +271,16 @@ def _parse(path: str) -> dict[str, Any] | None:
     """
     try:
         with open(path, "rb") as file:  # noqa: PTH123
-            raw = json.loads(file.read())
+            raw = orjson.loads(file.read())
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror or error}") from error
     except ValueError:
         return None
     if not isinstance(raw, dict) or not all(isinstance(raw.get(name), kind) for name, kind in _REQUIRED.items()):
         return None
-    if not all(
-        isinstance(entry, dict) and isinstance(entry.get("value"), int | float) for entry in raw["metrics"].values()
-    ):
-        return None
+    for entry in raw["metrics"].values():
+        if not (isinstance(entry, dict) and isinstance(entry.get("value"), (int, float))):
+            return None
     if raw.keys() != _FIELDS:
         raw = vars(Record(**{name: value for name, value in raw.items() if name in _FIELDS}))
     return raw if raw["status"] in STATUSES else None
@@ -288,15 +303,3 @@ def _conflict_path(path: Path) -> Path:
 
 def _title(raw: Mapping[str, Any]) -> str:
     return f"{raw['task']} of {raw['baseline']} on {raw['dataset']}, seed {raw['seed']}"
-
-
-class _no_collection:
-    """Pauses the garbage collector, which would walk every record read so far, again and again."""
-
-    def __enter__(self) -> None:
-        self._enabled = gc.isenabled()
-        gc.disable()
-
-    def __exit__(self, *_: object) -> None:
-        if self._enabled:
-            gc.enable()

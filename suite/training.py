@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from suite import checkpoints
+from suite.adam import Adam
 from suite.cells import BUDGETS, PRECISIONS
 from suite.contract import Baseline, Batch, DataSpec
 from suite.data import Dataset
@@ -134,7 +134,7 @@ class _Run:
         self.batch = min(baseline.batch_size, self.images)
         self.per_epoch = self.images // self.batch  # what is left over waits for the next permutation
         self.device = dataset.train.grey.device
-        self.optimizer: torch.optim.Optimizer | None = None
+        self.adam: Adam | None = None
         self.epoch = 0
         self.done = TrainingReport()
         self.began = time.perf_counter()
@@ -143,7 +143,7 @@ class _Run:
         self.steps = max(1, budget // self.batch) if trains else 0
         if trains:
             fused = self.device.type in {"cpu", "cuda"} and all(p.is_floating_point() for p in parameters)
-            self.optimizer = torch.optim.Adam(parameters, lr=baseline.learning_rate, fused=fused)
+            self.adam = Adam(parameters, baseline.learning_rate, fused)
             self.feed = Feed(dataset, baseline.trains_on, self.labels, self.batch)
 
     def fit(self) -> None:
@@ -178,7 +178,7 @@ class _Run:
 
     def _steps(self) -> dict[str, float]:
         """Takes the steps of one epoch and returns the mean of every term of the loss."""
-        assert self.optimizer is not None
+        assert self.adam is not None
         ledger = Ledger(self.done.steps)
         self.baseline.train()
         first = self.done.steps
@@ -186,12 +186,12 @@ class _Run:
         for batch in self.feed.epoch(self.seed, self.epoch, steps, self.steps):
             with self._autocast():
                 terms = self.baseline.loss(batch)
-            means = ledger.add(terms, self.batch)
-            self.optimizer.zero_grad(set_to_none=True)
-            means["loss"].backward()
-            for group in self.optimizer.param_groups:
-                group["lr"] = self.baseline.learning_rate * min(1.0, (1.0 - batch.progress) / ANNEAL)
-            self.optimizer.step()
+            ledger.add(terms, self.batch)
+            loss = terms["loss"]
+            self.adam.zero_grad()
+            loss.mean(dtype=torch.promote_types(loss.dtype, torch.float32)).backward()
+            self.adam.lr = self.baseline.learning_rate * min(1.0, (1.0 - batch.progress) / ANNEAL)
+            self.adam.step()
         means_of_epoch = ledger.close() | self._monitor(batch)
         self.done.steps += len(steps)
         self.done.images += len(steps) * self.batch
@@ -240,16 +240,16 @@ class _Run:
 
     def save(self, folder: Path) -> None:
         """Writes an epoch checkpoint: model, optimizer, where we stand."""
-        assert self.optimizer is not None
+        assert self.adam is not None
         tensors = {f"model/{name}": tensor for name, tensor in checkpoints.state_of(self.baseline).items()}
-        for i, state in self.optimizer.state_dict()["state"].items():
+        for i, state in self.adam.state.items():
             tensors |= {f"optimizer/{i}/{key}": value.detach().cpu().contiguous() for key, value in state.items()}
         done = {"images": self.done.images, "seconds": self.done.seconds, "curves": self.done.curves}
         checkpoints.write(folder, tensors, {"epoch": self.epoch, "steps": self.done.steps, **done})
 
     def restore(self, folder: Path) -> bool:
         """Takes up an epoch checkpoint and returns whether there was one; a corrupt one is set aside."""
-        if self.optimizer is None:
+        if self.adam is None:
             return False
         try:
             tensors, meta = checkpoints.read(folder)
@@ -260,16 +260,10 @@ class _Run:
         except checkpoints.CorruptCheckpoint:
             checkpoints.set_aside(folder)
             return False
-        state: dict[int, dict[str, Tensor]] = {}
         for name, tensor in tensors.items():
             if name.startswith("optimizer/"):
                 _, i, key = name.split("/")
-                state.setdefault(int(i), {})[key] = tensor
-        self.optimizer.load_state_dict({"state": state, "param_groups": self.optimizer.state_dict()["param_groups"]})
-        for parameter, moments in self.optimizer.state.items():
-            for key, value in moments.items():
-                if value.shape == parameter.shape:  # laid out in memory as the weights are (channels last)
-                    moments[key] = torch.empty_like(parameter).copy_(value)
+                self.adam.state_of(int(i))[key].copy_(tensor)
         self.epoch = meta["epoch"]
         curves = {name: [(int(s), float(v)) for s, v in points] for name, points in meta["curves"].items()}
         self.done = TrainingReport(meta["steps"], meta["images"], meta["seconds"], curves)

@@ -84,6 +84,7 @@ def _run(trial: Trial, report: Report, say: Log) -> None:
 
 def _prepare(trial: Trial, say: Log) -> _Model:
     """Loads the data, trains the baseline or loads its checkpoint; the test split stays unread until it is scored."""
+    began, training_now = time.perf_counter(), 0.0
     cell, device = trial.cells[0], torch.device(_device(trial.device))
     cls = registry.load(trial.baseline)
     dataset = data.load(cell.dataset, Path(trial.data_root), str(device))
@@ -97,7 +98,9 @@ def _prepare(trial: Trial, say: Log) -> _Model:
     meta = _load(folder, baseline, say)
     if meta is None:
         baseline = build()  # what a corrupt checkpoint may have left in it is gone
+        clock = time.perf_counter()
         meta = _train(folder, baseline, dataset, cell, trial, say)
+        training_now = time.perf_counter() - clock
     scored = subject.make_subject(
         baseline,
         cls,
@@ -115,6 +118,7 @@ def _prepare(trial: Trial, say: Log) -> _Model:
         "train_seconds": meta["train_seconds"],
         "images_per_second": meta["images_per_second"],
     }
+    cost["setup_seconds"] = time.perf_counter() - began - training_now
     return _Model(scored, {f"train/{name}": curve for name, curve in meta["curves"].items()}, cost)
 
 
