@@ -71,6 +71,19 @@ def side_by_side(benchmark: Any, one: Callable[[], float], other: Callable[[], f
     )
 
 
+def bare(dataset: data.Dataset) -> float:
+    """Images a second of a loop over one batch, made ready beforehand: loss, gradient and torch's fused Adam."""
+    model = training.build(VAE, dataset.spec, {"latent": 16, "hidden": 512}, 0, "cpu")
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, fused=True)
+    batch = Batch(dataset.train.binary[:BATCH].clone(), None, torch.arange(BATCH), 0.0)
+    start = time.perf_counter()
+    for _ in range(STEPS):
+        optimizer.zero_grad()
+        model.loss(batch)["loss"].mean().backward()
+        optimizer.step()
+    return STEPS * BATCH / (time.perf_counter() - start)
+
+
 def product(dtype: torch.dtype = torch.float32) -> float:
     """FLOP a second of a 2048-cubed matrix product."""
     a, b = torch.randn(2, 2_048, 2_048).to(dtype)
@@ -84,8 +97,13 @@ def product(dtype: torch.dtype = torch.float32) -> float:
 
 
 def test_the_loop_against_the_bare_matrix_product(benchmark: Any, digits: data.Dataset) -> None:
-    """At least 0.75: shuffling, binarization, optimizer and logging in a quarter of the time."""
-    side_by_side(benchmark, lambda: 6 * MULTIPLY_ADDS * ours(digits), product)
+    """At least 0.75: shuffling, binarization, optimizer and logging in a quarter of the time.
+
+    How much a processor leaves to reach varies, so ``bare_loop`` tells what a loop reaches that does none of it.
+    """
+    bare(digits)
+    reached = statistics.median(6 * MULTIPLY_ADDS * bare(digits) / product() for _ in range(ROUNDS))
+    side_by_side(benchmark, lambda: 6 * MULTIPLY_ADDS * ours(digits), product, bare_loop=reached)
 
 
 def test_the_loop_against_a_data_loader_with_transforms(benchmark: Any, digits: data.Dataset, tmp_path: Path) -> None:
