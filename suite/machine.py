@@ -55,7 +55,7 @@ def _cpu() -> str:
     except OSError:
         lines = []
     models = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(models, platform.processor() or platform.machine())
+    return next(models, "") or platform.processor() or platform.machine()
 
 
 def _commit(root: Path) -> tuple[str | None, bool | None]:
