@@ -184,7 +184,7 @@ _asked = threading.Event()
 
 @contextlib.contextmanager
 def interruptible() -> Iterator[None]:
-    """Makes SIGTERM end the block as Ctrl-C does, in the main thread."""
+    """Makes SIGTERM, and a terminal that closes, end the block as Ctrl-C does; in the main thread."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -193,7 +193,10 @@ def interruptible() -> Iterator[None]:
         _asked.set()
         raise KeyboardInterrupt
 
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup
+        numbers.append(signal.SIGHUP)
+    before = {number: signal.signal(number, stop) for number in numbers}
     try:
         yield
     finally:

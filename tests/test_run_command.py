@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from suite.cli.app import main
+from suite.executor import interruptible
 from tests.toys import write_baseline, write_task
 
 #: What every run here has in common.
@@ -179,7 +180,7 @@ def test_a_second_run_in_the_workspace_is_turned_away_with_the_first_ones_proces
     assert out == ""
 
 
-@pytest.mark.parametrize("number", ["SIGINT", "SIGTERM"])
+@pytest.mark.parametrize("number", ["SIGINT", "SIGTERM", "SIGHUP"])
 def test_an_interrupt_that_a_model_swallows_stops_the_run_all_the_same(shell: Shell, number: str) -> None:
     code = f"import signal; signal.raise_signal(signal.{number})"
     swallow = f"exec('try:\\n {code}\\nexcept KeyboardInterrupt: pass')"
@@ -187,6 +188,16 @@ def test_an_interrupt_that_a_model_swallows_stops_the_run_all_the_same(shell: Sh
     code, out, err = shell.run("-b", "swallower", "--seeds", "0-3", "--executor", "local")
     assert (code, out) == (130, "")
     assert "stopped: 0 of 4 cells" in err
+
+
+def test_nohup_is_left_alone() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with interruptible():
+            assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+            assert signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_a_killed_driver_loses_no_finished_cell_and_the_same_command_finishes_the_rest(

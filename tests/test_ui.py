@@ -59,7 +59,8 @@ def fetch(url: str, body: dict | None = None) -> bytes:
         return answer.read()
 
 
-def test_the_ui_serves_the_runs_and_pictures_it_names_and_ctrl_c_ends_every_process(tmp_path, monkeypatch):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_the_ui_serves_the_runs_and_pictures_it_names_and_its_end_ends_every_process(tmp_path, monkeypatch, number):
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     record = Record("a" * 64, "ok", "probe", "vae", "digits", 0, checkpoint_key="b" * 64, budget="quick")
     record.pictures = ["grid.png"]
@@ -81,6 +82,6 @@ def test_the_ui_serves_the_runs_and_pictures_it_names_and_ctrl_c_ends_every_proc
         place = f"path=pictures/probe/grid.png&run_uuid={run['info']['run_id']}"
         assert fetch(f"{server_url}/get-artifact?{place}") == b"picture"
     finally:
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         assert process.wait(30) == 0
     assert not [command for command in commands() if str(tmp_path) in command], "a server is left"

@@ -21,6 +21,7 @@ def ui(
     """Open MLflow's UI on the runs of this workspace; Ctrl-C closes it."""
     from suite import server
     from suite import tracking as mlflow
+    from suite.executor import interruptible
 
     uri = mlflow.resolve_uri(tracking, workspace)
     if uri == mlflow.OFF or uri.startswith("http"):
@@ -30,14 +31,15 @@ def ui(
         raise UserError(f"no runs in {file}; `suite run` makes them, `suite sync` mirrors records that are there")
     server.check_port(host, port)
     tables = mlflow.run_tables(uri)
-    process = server.start(uri, host, port)
-    try:
-        server.wait(process, host, port)
-        for name, number in tables.items():
-            typer.echo(f"{name}: http://{host}:{port}/#/experiments/{number}/runs")
-        typer.echo("Ctrl-C closes it")
-        process.wait()
-    except KeyboardInterrupt:
-        typer.echo()
-    finally:
-        server.stop(process)
+    with interruptible():
+        process = server.start(uri, host, port)
+        try:
+            server.wait(process, host, port)
+            for name, number in tables.items():
+                typer.echo(f"{name}: http://{host}:{port}/#/experiments/{number}/runs")
+            typer.echo("Ctrl-C closes it")
+            process.wait()
+        except KeyboardInterrupt:
+            typer.echo()
+        finally:
+            server.stop(process)
