@@ -1,8 +1,7 @@
 """The training loop's Adam: torch's own step without the optimizer class around it.
 
-The class serves hooks, parameter groups and closures; on a CPU that costs a tenth of a millisecond in every step,
-more than a tenth of all that a small network's step takes beside its matrix products. The function below the class
-does the same arithmetic and no more.
+The class serves hooks, parameter groups and closures, and on a CPU that shows in the time of a small network's step.
+The function below the class does the same arithmetic and no more.
 """
 
 from __future__ import annotations
