@@ -46,8 +46,11 @@ ENVIRONMENT = {
 PRIVATE = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",  # a trial that was granted no GPU sees none
     "RAY_AUTH_MODE": "token",
+    "RAY_enable_autoscaler_v2": "1",  # there is nothing to scale, and the first one takes a second to end
     "RAY_memory_monitor_refresh_ms": "0",  # its kills would abort the whole run
     "RAY_prestart_worker_first_driver": "0",  # Tune's actors ask for an environment that such workers lack
+    "RAY_raylet_client_connect_timeout_milliseconds": "20",  # a node misses its own store at first; not for a second
+    "RAY_raylet_client_num_connect_attempts": "500",
     "RAY_worker_niceness": "0",  # Ray would give trials the lowest priority
 }
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import random
 import shutil
 import time
@@ -20,11 +19,10 @@ from suite.adam import Adam
 from suite.cells import BUDGETS, PRECISIONS
 from suite.contract import Baseline, Batch, DataSpec
 from suite.data import Dataset
-from suite.errors import Diverged, TrialTimeout, Unsupported, unknown
+from suite.errors import Diverged, Unsupported, unknown
 from suite.feed import Feed
 from suite.ledger import Ledger
 from suite.seeds import derive, global_seed
-from suite.trust import Frozen
 
 #: Share of the budget, at its end, over which the learning rate falls linearly to zero. At a constant rate the last
 #: weights are one sample of Adam's walk around the optimum, and a score would measure which one it happened to be.
@@ -106,22 +104,6 @@ def train(
     if resume:
         shutil.rmtree(resume, ignore_errors=True)
     return run.done
-
-
-def flops_per_image(baseline: Baseline, dataset: Dataset) -> int | None:
-    """Returns the floating-point operations of encoding and decoding one image, None where they can't be counted."""
-    from torch.utils.flop_counter import FlopCounterMode
-
-    images = dataset.train.grey[:4]
-    try:
-        with FlopCounterMode(display=False) as counter, global_seed("flops"):
-            model = Frozen(copy.deepcopy(baseline))
-            model.decode(model.means(images))
-    except TrialTimeout:
-        raise
-    except Exception:
-        return None
-    return counter.get_total_flops() // len(images)
 
 
 class _Run:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from suite import checkpoints, data, limits, loading, records, registry, seeds, subject, training
+from suite import checkpoints, data, flops, limits, loading, records, registry, seeds, subject, training
 from suite.errors import ContractError, TrialTimeout, Unsupported
 from suite.isolation import isolated
 from suite.pictures import save_png
@@ -114,7 +114,7 @@ def _prepare(trial: Trial, say: Log) -> _Model:
     )
     cost = {
         "parameters": sum(p.numel() for p in baseline.parameters()),
-        "flops_per_image": training.flops_per_image(baseline, dataset),
+        "flops_per_image": flops.flops_per_image(scored.model, dataset),
         "train_seconds": meta["train_seconds"],
         "images_per_second": meta["images_per_second"],
     }

@@ -420,17 +420,3 @@ def test_an_unknown_budget_or_precision_is_told_the_nearest(
 ) -> None:
     with pytest.raises(UserError, match=message):
         trained(digits, **options)
-
-
-# --- cost -----------------------------------------------------------------------------------------------------
-
-
-def test_flops_are_two_per_multiply_add_and_counting_leaves_the_model_trainable(digits: data.Dataset) -> None:
-    baseline = training.build(Small, digits.spec, {}, 0, "cpu")
-    assert training.flops_per_image(baseline, digits) == 2 * (784 * 8 + 8 * 784)
-    assert baseline.training
-    assert all(parameter.requires_grad for parameter in baseline.parameters())
-
-
-def test_flops_that_cannot_be_counted_are_none(digits: data.Dataset) -> None:
-    assert training.flops_per_image(training.build(Baseline, digits.spec, {}, 0, "cpu"), digits) is None
