@@ -16,7 +16,7 @@ from suite import records
 from suite.executor import Execution, Observer, interruptible, run_local, stop_if_asked
 from suite.plan import Plan, make_plan
 from suite.progress import FINE, Progress
-from suite.selection import Selection, parse_seeds
+from suite.selection import Selection, check_seeds, parse_seeds
 from suite.workspace import console_file, locked, scratch, silenced
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def run(
     tasks: str | Sequence[str] | None = None,
     baselines: str | Sequence[str] | None = None,
     dataset: str | Sequence[str] = "digits",
-    seeds: str | Sequence[int] = (0, 1, 2),
+    seeds: str | int | Sequence[int] = (0, 1, 2),
     budget: str = "quick",
     workspace: str | Path = "runs",
     *,
@@ -73,7 +73,7 @@ def run(
         tasks=_several(tasks),
         baselines=_several(baselines),
         datasets=_several(dataset),
-        seeds=parse_seeds(seeds) if isinstance(seeds, str) else tuple(seeds),
+        seeds=_seeds(seeds),
         budget=budget,
         precision=precision,
         paths=tuple(os.fspath(path) for path in paths),
@@ -255,6 +255,12 @@ def _finish(outcome: Outcome) -> Outcome:
     found = records.read_keys(outcome.plan.workspace, keys, outcome.warnings)
     outcome.records = [found[key] for key in keys if key in found]
     return outcome
+
+
+def _seeds(value: str | int | Sequence[int]) -> tuple[int, ...]:
+    if isinstance(value, str):
+        return parse_seeds(value)
+    return check_seeds((value,) if isinstance(value, int) else value)
 
 
 def _several(value: str | Sequence[str] | None) -> tuple[str, ...]:

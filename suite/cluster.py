@@ -120,6 +120,19 @@ def _connected(execution: Execution) -> Iterator[bool]:
     if ray.is_initialized():
         yield True
         return
+    with _ended():
+        _start(execution)
+        yield bool(execution.address)
+
+
+def _start(execution: Execution) -> None:
+    """Starts Ray or joins one.
+
+    Raises:
+        UserError: If it does not start, or nobody answers at the address.
+    """
+    import ray
+
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "CRITICAL"}
     try:
         if execution.address:
@@ -137,10 +150,29 @@ def _connected(execution: Execution) -> Iterator[bool]:
     except (ConnectionError, RuntimeError, ValueError, TimeoutError, OSError) as error:
         where = f"no Ray cluster answers at '{execution.address}'" if execution.address else "Ray does not start"
         raise UserError(f"{where}: {str(error).strip().splitlines()[0]}") from error
+
+
+@contextlib.contextmanager
+def _ended() -> Iterator[None]:
+    """Ends Ray after the block, with all processes of its own node.
+
+    A node that is interrupted while it starts is killed by Ray before it has ended its agents, and these would only
+    notice a minute later.
+    """
+    import psutil  # Ray's own copy if there is no other; `_connected` has imported Ray
+    import ray
+
+    processes: list[Any] = []
     try:
-        yield bool(execution.address)
+        yield
     finally:
+        for child in psutil.Process().children():
+            with contextlib.suppress(psutil.Error):
+                processes += [child, *child.children(recursive=True)] if child.name() == "raylet" else []
         ray.shutdown()
+        for process in processes:
+            with contextlib.suppress(psutil.Error):
+                process.kill()
 
 
 def _knock(address: str) -> None:

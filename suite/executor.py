@@ -63,7 +63,7 @@ class Execution:
         _one_of("--device", self.device, DEVICES)
         for name in ("workers", "threads", "timeout", "memory"):
             value = getattr(self, name)
-            if value is not None and not value > 0:
+            if value is not None and (isinstance(value, str) or not value > 0):
                 raise UserError(f"--{name} must be above 0, not {value}")
         gpus = self.gpus_per_trial
         if gpus < 0 or (gpus > 1 and gpus != int(gpus)):

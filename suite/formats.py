@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from suite.errors import unknown
 from suite.results import MODEL, SECTION, rows_of
-from suite.sheets import COSTS, REASON, Anchors, Entry, Page, Sheet, pages, shortened
+from suite.sheets import COSTS, COSTS_NOTE, REASON, Anchors, Entry, Page, Sheet, pages, shortened
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -60,23 +60,24 @@ def table(found: Sequence[Page], width: int = WIDTH, color: bool = False, costs:
     console = Console(file=out, width=10_000, legacy_windows=False, **style)
     for page, tables in zip(found, grids, strict=True):
         console.print(Text(page.title, style="bold"))
-        for sheet, grid in zip(page.sheets, tables, strict=True):
+        for sheet, (grid, _) in zip(page.sheets, tables, strict=True):
             console.print(Text(f"\n{sheet.caption}", style="italic"))
             console.print(grid)
-        notes = "\n".join(textwrap.fill(note, width, subsequent_indent="  ") for note in page.notes)
+        told = [note for note in page.notes if note != COSTS_NOTE or any(shown for _, shown in tables)]
+        notes = "\n".join(textwrap.fill(note, width, subsequent_indent="  ") for note in told)
         console.print(Text(f"\n{notes}\n", style="dim"))
     return "\n".join(line.rstrip() for line in out.getvalue().rstrip().splitlines()) + "\n"
 
 
-def _fitting(sheet: Sheet, width: int) -> Table:
-    """The sheet with its costs, where they fit."""
+def _fitting(sheet: Sheet, width: int) -> tuple[Table, bool]:
+    """The sheet with its costs where they fit, and whether they do."""
     from rich.console import Console
     from rich.measure import Measurement
 
     whole = _grid(sheet, costs=True)
     console = Console(width=10_000)
     fits = Measurement.get(console, console.options, whole).maximum <= width
-    return whole if fits else _grid(sheet, costs=False)
+    return (whole, True) if fits else (_grid(sheet, costs=False), False)
 
 
 def _grid(sheet: Sheet, costs: bool) -> Table:

@@ -162,7 +162,13 @@ def _resolve(kind: str, selectors: Sequence[str], paths: Sequence[str]) -> Resol
         for selector in selectors or registry.discover(kind, paths)
         for item in registry.resolve_all(kind, selector, paths)
     ]
-    return {registry.label(source, params): (source, params) for source, params in found}
+    resolved: Resolved = {}
+    for source, params in found:
+        name = registry.label(source, params)
+        other, _ = resolved.setdefault(name, (source, params))
+        if other.origin != source.origin:
+            raise UserError(f"two files provide the {kind} '{name}': {other.origin} and {source.origin}")
+    return resolved
 
 
 def _cells(selection: Selection, tasks: Resolved, baselines: Resolved, hashes: Mapping[str, str]) -> list[Cell]:

@@ -64,7 +64,8 @@ def draw(board: pd.DataFrame, x: str, y: str, file: Path, join: Sequence[str] = 
         join: Models to be joined by a line, in this order.
 
     Raises:
-        UserError: As ``points``; or if a model to be joined is not there, or the file's ending is none of these.
+        UserError: As ``points``; or if a model to be joined is not there, the file's ending is none of these, or it
+            cannot be written.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -88,7 +89,10 @@ def draw(board: pd.DataFrame, x: str, y: str, file: Path, join: Sequence[str] = 
     first = rows_of(board)[0]
     axes.set_title(" · ".join(str(first[name]) for name in SECTION[:3]), fontsize=10)
     axes.grid(alpha=0.3)
-    figure.savefig(file, metadata={"Date": None} if file.suffix == ".svg" else None)
+    try:
+        figure.savefig(file, metadata={"Date": None} if file.suffix == ".svg" else None)
+    except OSError as error:
+        raise UserError(f"cannot write {file}: {error.strerror or error}") from error
 
 
 def _column(board: pd.DataFrame, metric: str) -> dict[str, dict[str, Any]]:

@@ -188,7 +188,18 @@ def _parameters(entry: Entry, text: str) -> dict[str, Any]:
     params = {**entry.params, **explicit}
     for name, value in params.items():
         _check_value(entry, name, value)
+    for name, value in explicit.items():
+        _check_kind(entry, name, value)
     return params
+
+
+def _check_kind(entry: Entry, name: str, value: Any) -> None:
+    """A text where the constructor's default is a number or a yes or no is a slip: the model would fail, or worse."""
+    default = entry.facts.defaults.get(name)
+    kinds = {bool: "true or false", int: "a number", float: "a number"}
+    if isinstance(value, str) and type(default) in kinds:
+        where = f"the parameter '{name}' of the {entry.kind} '{entry.name}'"
+        raise UserError(f"{where} must be {kinds[type(default)]}, as its default {default} is, not {value!r}")
 
 
 def _check_value(entry: Entry, name: str, value: Any) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,9 @@ from suite.errors import UserError, unknown
 
 #: States that ``--retry`` can name; killed, stale and missing cells run anyway.
 RETRIES = ("failed", "timeout")
+
+#: Seeds are below this, as numpy's are, and so many at a time: more are a slip of the keyboard.
+SEED_LIMIT, MOST_SEEDS = 2**32, 10_000
 
 #: The keys of a selection file -> the field of ``Selection`` (``params`` is folded into the selectors).
 _KEYS = {
@@ -89,7 +92,7 @@ def parse_seeds(text: str) -> tuple[int, ...]:
     """Returns the seeds of ``0-4``, ``0,2,5``, ``3`` or a mixture, in the order given, each once.
 
     Raises:
-        UserError: If the text is not a list of seeds, or a range runs backwards.
+        UserError: If the text is not a list of seeds, a range runs backwards, or as ``check_seeds``.
     """
     seeds: list[int] = []
     for part in str(text).split(","):
@@ -99,8 +102,25 @@ def parse_seeds(text: str) -> tuple[int, ...]:
         first, last = int(match[1]), int(match[2] or match[1])
         if last < first:
             raise UserError(f"the seed range {part.strip()} runs backwards: write {last}-{first}")
+        if last - first >= MOST_SEEDS:
+            raise UserError(f"the seed range {part.strip()} holds more than {MOST_SEEDS:,} seeds")
         seeds.extend(range(first, last + 1))
-    return tuple(dict.fromkeys(seeds))
+    return check_seeds(seeds)
+
+
+def check_seeds(seeds: Iterable[int]) -> tuple[int, ...]:
+    """Returns the seeds as they are, each once.
+
+    Raises:
+        UserError: If there are none or too many, or one is not a whole number from 0 to ``SEED_LIMIT`` - 1.
+    """
+    found = tuple(dict.fromkeys(seeds))
+    for seed in found:
+        if type(seed) is not int or not 0 <= seed < SEED_LIMIT:
+            raise UserError(f"a seed is a whole number from 0 to {SEED_LIMIT - 1}, not {seed!r}")
+    if not 0 < len(found) <= MOST_SEEDS:
+        raise UserError(f"a run takes from one to {MOST_SEEDS:,} seeds, not {len(found):,}")
+    return found
 
 
 def _read_yaml(path: Path) -> Any:

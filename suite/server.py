@@ -21,13 +21,15 @@ def check_port(host: str, port: int) -> None:
     """Raises unless the port is free.
 
     Raises:
-        UserError: Naming a port that is free.
+        UserError: Naming a port that is free; or if the address is none of this machine.
     """
     if is_free(host, port):
         return
-    others = [*range(port + 1, min(port + 100, 65536)), 0]
-    other = next((p for p in others if is_free(host, p)), 0)
-    raise UserError(f"port {port} of {host} is in use or not ours to take; free: --port {other}")
+    if not is_free(host, 0):
+        raise UserError(f"cannot listen on '{host}': not an address of this machine; 127.0.0.1 always is")
+    other = next((p for p in [*range(port + 1, 65536), *range(1024, port)] if is_free(host, p)), None)
+    free = "" if other is None else f"; free: --port {other}"
+    raise UserError(f"port {port} of {host} is in use or not ours to take{free}")
 
 
 def is_free(host: str, port: int) -> bool:

@@ -28,6 +28,9 @@ COSTS = {
     "images_per_second": ("training images/s", 1.0),
 }
 
+#: What they are; said where they are shown.
+COSTS_NOTE = "Costs: of encoding and decoding one image; of training as it ran, on the machine of its record."
+
 #: How much of a reason a cell of a terminal table shows; longer ones have a footnote.
 REASON = 20
 
@@ -216,7 +219,7 @@ def _rules(part: pd.DataFrame) -> list[str]:
         notes.append(f"Overall: place by the mean of the middle ranks in {tasks}; of a family its best variant counts.")
     if part["status"].eq("partial").any():
         notes.append("k/n seeds: the mean of the k seeds that are there; not ranked.")
-    notes.append("Costs: of encoding and decoding one image; of training as it ran, on the machine of its record.")
+    notes.append(COSTS_NOTE)
     stands = ", ".join(f"{row['task']} {row['task_version']}" for row in rows_of(part.drop_duplicates(TASK)))
     count = int(part.drop_duplicates([*TASK, "model"])["records"].sum())
     notes.append(f"{count} records: {_seeds(part)}; engine {first['engine']}; versions: {stands}.")

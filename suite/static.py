@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from suite.closure import parse
-from suite.errors import UserError
+from suite.errors import UserError, nearest
 
 #: The contract's base class of each kind, and the class attributes that must be literals.
 BASES = {"baseline": "Baseline", "task": "Task"}
@@ -30,6 +30,9 @@ LITERALS = {
     ),
     "task": ("version", "summary", "primary", "official", "requires"),
 }
+
+#: Those of them that are one of a few words: a misspelt one must not pass for another.
+CHOICES = {"supervision": ("none", "labels", "semi"), "trains_on": ("binary", "grey")}
 
 
 @dataclass(frozen=True)
@@ -138,11 +141,11 @@ def _facts(kind: str, lineage: list[ast.ClassDef], path: Path) -> Facts:
     node = lineage[0]
     static = dict(_contract(kind))
     for ancestor in reversed(lineage):
-        static |= {
-            name: _literal(value, f"{path}:{value.lineno}: {node.name}.{name}")
-            for name, value in _assignments(ancestor)
-            if name in LITERALS[kind]
-        }
+        for name, value in _assignments(ancestor):
+            if name in LITERALS[kind]:
+                where = f"{path}:{value.lineno}: {ancestor.name}.{name}"
+                static[name] = _literal(value, where)
+                _check_choice(name, static[name], where)
     own = {name: value for name, value in _assignments(node) if name == "variants"}
     variants: dict[str, dict[str, Any]] = {snake_case(node.name): {}}
     if "variants" in own:
@@ -172,6 +175,12 @@ def _literal(value: ast.expr, where: str) -> Any:
         return ast.literal_eval(value)
     except (ValueError, TypeError) as error:
         raise UserError(f"{where} must be a literal: it is read without importing the file") from error
+
+
+def _check_choice(name: str, value: Any, where: str) -> None:
+    choices = CHOICES.get(name)
+    if choices and value not in choices:
+        raise UserError(f"{where} is {value!r}{nearest(str(value), choices)}")
 
 
 def _check_variants(variants: Any, where: str) -> dict[str, dict[str, Any]]:

@@ -187,9 +187,16 @@ def sync(workspace: Path, uri: str | None = None) -> Synced:
 
 
 def run_tables(uri: str) -> dict[str, str]:
-    """Returns the experiments of a store that hold runs of the suite: name -> id."""
-    client = _client(uri)
-    return {e.name: e.experiment_id for e in client.search_experiments() if "/" in e.name}
+    """Returns the experiments of a store that hold runs of the suite: name -> id.
+
+    Raises:
+        UserError: If there is no such store.
+    """
+    try:
+        found = _client(uri).search_experiments()
+    except Exception as error:
+        raise UserError(f"tracking store {uri}: {first_line(error)}") from error
+    return {e.name: e.experiment_id for e in found if "/" in e.name}
 
 
 def by_trial(records: Iterable[Record]) -> list[list[Record]]:

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -57,6 +59,25 @@ def test_python_dash_m_suite_is_the_same_command() -> None:
     assert done.stdout == f"latent-suite {suite.__version__} (engine {suite.ENGINE_VERSION})\n"
 
 
+def shown(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "suite", *arguments]
+    return subprocess.run(command, stderr=subprocess.PIPE, text=True, **options)
+
+
+def test_an_output_that_is_full_is_one_line() -> None:
+    with Path("/dev/full").open("w") as full:
+        done = shown("list", stdout=full)
+    assert (done.returncode, done.stderr) == (2, "error: cannot write the output: No space left on device\n")
+
+
+def test_an_arrow_that_the_output_cannot_hold_is_no_error() -> None:
+    folder = Path(__file__).parents[1] / "results" / "mnist"
+    environment = {**os.environ, "PYTHONIOENCODING": "latin-1"}
+    done = shown("board", str(folder), stdout=subprocess.PIPE, env=environment, encoding="latin-1")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "nats ?" in done.stdout
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -65,6 +86,8 @@ def test_python_dash_m_suite_is_the_same_command() -> None:
         ("show", "vea"),
         ("plan", "--seeds", "4-0"),
         ("plan", "--seeds", "x"),
+        ("plan", "--budget", ""),
+        ("sync", "-w", "nowhere"),
         ("plan", "--budget", "quikc"),
         ("plan", "--path", "nowhere"),
         ("plan", "--file", "nowhere.yaml"),
@@ -189,7 +212,8 @@ def test_show_finds_a_record_by_the_start_of_its_key(capsys: pytest.CaptureFixtu
     assert "99.5" in out
     assert json.loads(run(capsys, "show", "abcda", "--format", "json")[1])["seed"] == 7
     assert "2 records" in run(capsys, "show", "abcd")[2]
-    assert "no record" in run(capsys, "show", "0000")[2]
+    for prefix in ("0000", "abcda" * 12 + "0001"):
+        assert "no record" in run(capsys, "show", prefix)[2]
 
 
 # --- plan

@@ -114,6 +114,8 @@ def test_a_table_that_is_too_wide_loses_its_costs_and_is_neither_cut_nor_folded(
     tiny, narrow, wide = (render(table, "table", {}, width=width).split("\n±")[0] for width in (40, 100, 200))
     assert tiny == narrow
     assert "images/s" not in narrow
+    notes = [render(table, "table", {}, width=width) for width in (100, 200)]
+    assert ["Costs: of encoding" in text for text in notes] == [False, True]
     longer = zip(narrow.splitlines(), wide.splitlines(), strict=True)
     assert all(b.startswith(a) or set(b) <= set("─ ") for a, b in longer)
 

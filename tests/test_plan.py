@@ -8,7 +8,9 @@ import pytest
 from suite import data, records
 from suite.errors import UserError
 from suite.plan import Plan, Selection, make_plan, parse_seeds
+from suite.selection import check_seeds
 from tests.projects import MODELS, TASKS, edit, write_project
+from tests.toys import write_baseline
 
 
 @pytest.fixture
@@ -38,11 +40,28 @@ def test_seeds_are_ranges_lists_or_one(text: str, seeds: tuple[int, ...]) -> Non
     assert parse_seeds(text) == seeds
 
 
-@pytest.mark.parametrize("text", ["4-0", "x", "", "1,,2", "-1", "1.5", "0-"])
+@pytest.mark.parametrize("text", ["4-0", "x", "", "1,,2", "-1", "1.5", "0-", "4294967296", "0-99999999"])
 def test_what_is_no_seed_range_is_refused_in_one_line(text: str) -> None:
     with pytest.raises(UserError) as error:
         parse_seeds(text)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("seeds", [(-1,), ("a",), (True,), (2**32,), (), range(10_001)])
+def test_seeds_from_python_are_checked_as_those_of_the_command_line(seeds: tuple[int, ...]) -> None:
+    with pytest.raises(UserError, match="seed"):
+        check_seeds(seeds)
+
+
+def test_two_files_that_give_one_name_are_refused_whichever_way_they_are_named(tmp_path: Path) -> None:
+    for folder in ("a", "b"):
+        write_baseline(tmp_path / folder, "Same")
+    one, other = (str(next((tmp_path / folder).glob("*.py"))) for folder in ("a", "b"))
+    with pytest.raises(UserError, match=r"two files provide the baseline 'same': .*a/.*b/"):
+        make_plan(Selection(baselines=(one, other), workspace=str(tmp_path)))
+    assert {cell.baseline for cell in make_plan(Selection(baselines=(one, one), workspace=str(tmp_path))).cells} == {
+        "same"
+    }
 
 
 def test_a_backward_range_says_how_to_write_it() -> None:

@@ -52,6 +52,8 @@ def test_what_cannot_be_plotted_is_said(tmp_path: Path) -> None:
         draw(drawn, "core_share", "nats", tmp_path / "p.gif")
     with pytest.raises(UserError, match="no 'alpa' to join; did you mean 'alpha'"):
         draw(drawn, "core_share", "nats", tmp_path / "p.png", join=("alpa",))
+    with pytest.raises(UserError, match=r"cannot write .*nowhere/p\.png: No such file"):
+        draw(drawn, "core_share", "nats", tmp_path / "nowhere" / "p.png")
     nothing = table({"a": (float("nan"), 0.5), "b": (90.0, float("nan"))})
     with pytest.raises(UserError, match="no model has both"):
         points(nothing, "core_share", "nats")

@@ -130,6 +130,11 @@ def test_a_class_without_variants_goes_by_its_name_in_snake_case(name: str, expe
     [
         ("def broken(:\n", r"mine\.py:2: .*syntax"),
         ("class M(Baseline):\n    core = ''.join('z')\n", r"mine\.py:3: M\.core must be a literal"),
+        (
+            "class M(Baseline):\n    supervision = 'lables'\n",
+            r"mine\.py:3: M\.supervision is 'lables'; did you mean 'labels'",
+        ),
+        ("class M(Baseline):\n    trains_on = 'grae'\n", r"M\.trains_on is 'grae'; did you mean 'grey'"),
         ("class M(Baseline):\n    variants = {'a b': {}}\n", r"mine\.py:3: M\.variants must map"),
         ("class M(Baseline):\n    variants = {'a': {'depth': 1}}\n", "no parameter 'depth'"),
         ("class M(Baseline):\n    variants = {'a': {}, 'b': {}}\n", "a and b have the same parameters"),
@@ -181,6 +186,7 @@ def test_a_file_as_selector_provides_what_it_holds(project: Path) -> None:
         ("copy:latent=3", "'copy' has no parameter 'latent'; it takes none"),
         ("vae:latent", "'latent' is not a parameter"),
         ("vae:latent={1, 2}", "'latent' of the baseline 'vae' must be"),
+        ("vae:latent=x", "'latent' of the baseline 'vae' must be a number, as its default 20 is, not 'x'"),
     ],
 )
 def test_a_wrong_selector_says_what_would_be_right(selector: str, message: str) -> None:

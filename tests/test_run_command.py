@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -219,6 +220,25 @@ def test_a_killed_driver_loses_no_finished_cell_and_the_same_command_finishes_th
     assert shell.metrics() == shell.metrics("other")
     assert out.split(" cells:")[0] == undisturbed.split(" cells:")[0]
     assert not list((shell.folder / "runs").glob(".run-*"))
+
+
+def test_an_interrupt_while_ray_starts_leaves_no_process(shell: Shell) -> None:
+    def alive() -> list[str]:
+        """What runs in the toys' folder: all that the command has started."""
+        found = []
+        for process in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                if (process / "cwd").readlink() == shell.folder:
+                    found.append((process / "cmdline").read_bytes().decode(errors="replace"))
+        return found
+
+    process = shell.start("-b", "toy", "--seeds", "0-9", "--workers", "2")
+    wait_for(lambda: any(line.startswith("ray::DashboardAgent") for line in alive()))
+    os.kill(process.pid, signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (130, "")
+    assert err.startswith("stopped: 0 of 10 cells")
+    wait_for(lambda: not alive(), 20)
 
 
 def test_an_interrupt_stops_ray_cleanly_and_quietly(shell: Shell) -> None:

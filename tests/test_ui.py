@@ -39,6 +39,16 @@ def test_a_port_in_use_is_named_with_a_free_one():
     assert server.is_free("127.0.0.1", free)
 
 
+def test_an_address_of_another_machine_is_not_taken_for_a_port_in_use():
+    with pytest.raises(UserError, match=r"cannot listen on '192\.0\.2\.77'"):
+        server.check_port("192.0.2.77", 5000)
+
+
+def test_a_store_of_an_unknown_kind_is_named_in_one_line(tmp_path):
+    with pytest.raises(UserError, match=r"^tracking store foo://x: [^\n]+$"):
+        ui(tmp_path, tracking="foo://x", port=free_port())
+
+
 def test_the_ui_of_a_workspace_without_runs_says_how_to_make_some(tmp_path, monkeypatch):
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     with pytest.raises(UserError, match="suite sync"):

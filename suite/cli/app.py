@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+import io
+import os
+import sys
 from collections.abc import Sequence
 from importlib import import_module
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -45,10 +50,19 @@ for _name in COMMANDS:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command line and returns its exit code: 0 ok, 1 some cell failed, 2 the user's mistake, 130 Ctrl-C."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # an arrow that a terminal cannot show costs no board
     try:
         app(args=None if arguments is None else [*arguments], prog_name="suite")
     except UserError as error:
         typer.echo(f"error: {' '.join(str(error).split())}", err=True)
+        return 2
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        typer.echo(f"error: cannot write {error.filename or 'the output'}: {error.strerror}", err=True)
+        sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115  # Python would try again to write the rest, at its end
         return 2
     except KeyboardInterrupt:
         return 130

@@ -81,7 +81,7 @@ def board(
     anchors = leaderboard.find_anchors(set(found["task"]), path or ())
     terminal = sys.stdout.isatty()
     width = shutil.get_terminal_size().columns if terminal else 120
-    color = terminal and not os.environ.get("NO_COLOR")
+    color = terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
     typer.echo(leaderboard.render(found, format, anchors=anchors, width=width, color=color), nl=False)
 
 

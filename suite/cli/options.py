@@ -89,7 +89,7 @@ def selection(
         "data_root": data_root,
     }
     return dataclasses.replace(
-        base, workspace=str(workspace), **{name: value for name, value in given.items() if value}
+        base, workspace=str(workspace), **{name: value for name, value in given.items() if value not in (None, ())}
     )
 
 

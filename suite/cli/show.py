@@ -99,14 +99,18 @@ def _record(prefix: str, workspace: Path) -> dict[str, Any]:
 
     files = sorted((workspace / "records").glob(f"{prefix[:32]}*.json"))
     keys = sorted({file.name[:32] for file in files})
+    missing = UserError(f"no record in {workspace} has a key that starts with {prefix}")
     if not keys:
-        raise UserError(f"no record in {workspace} has a key that starts with {prefix}")
+        raise missing
     if len(keys) > 1:
         raise UserError(f"{len(keys)} records have a key that starts with {prefix}: give more of it")
     raw = records.read_keys(workspace, keys)
     if not raw:
         raise UserError(f"the record {files[0]} is corrupt and was set aside")
-    return {"kind": "record", **next(iter(raw.values()))}
+    found = next(iter(raw.values()))
+    if not found["key"].startswith(prefix):  # a file's name is but the start of its key
+        raise missing
+    return {"kind": "record", **found}
 
 
 def _print(item: Mapping[str, Any]) -> None:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from suite.cli.options import Workspace
+from suite.errors import UserError
 
 Tracking = Annotated[
     str | None,
@@ -19,5 +20,7 @@ def sync(workspace: Workspace = Path("runs"), tracking: Tracking = None) -> None
     """Mirror into MLflow every record of the workspace that it lacks; a second call changes nothing."""
     from suite import tracking as mlflow
 
+    if not (workspace / "records").is_dir():
+        raise UserError(f"no records in {workspace}: `suite run` makes them")
     done = mlflow.sync(workspace, tracking)
     typer.echo(f"{done.written} records mirrored, {done.trials} trials up to date in {done.uri}")
