@@ -159,7 +159,7 @@ def _ended() -> Iterator[None]:
     A node that is interrupted while it starts is killed by Ray before it has ended its agents, and these would only
     notice a minute later.
     """
-    import psutil  # Ray's own copy if there is no other; `_connected` has imported Ray
+    import psutil
     import ray
 
     processes: list[Any] = []
