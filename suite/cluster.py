@@ -169,10 +169,12 @@ def _ended() -> Iterator[None]:
         for child in psutil.Process().children():
             with contextlib.suppress(psutil.Error):
                 processes += [child, *child.children(recursive=True)] if child.name() == "raylet" else []
-        ray.shutdown()
-        for process in processes:
-            with contextlib.suppress(psutil.Error):
-                process.kill()
+        try:
+            ray.shutdown()
+        finally:
+            for process in processes:
+                with contextlib.suppress(psutil.Error):
+                    process.kill()
 
 
 def _knock(address: str) -> None:

@@ -26,14 +26,15 @@ def flops_per_image(model: Frozen, dataset: Dataset) -> int | None:
     Returns:
         The operations per image, or None where the model does not get so far.
     """
+    images = dataset.train.grey[:IMAGES]
     try:
         with _Counter() as counter, global_seed("flops"):
-            model.decode(model.means(dataset.train.grey[:IMAGES]))
+            model.decode(model.means(images))
     except TrialTimeout:
         raise
     except Exception:
         return None
-    return counter.flops // IMAGES
+    return counter.flops // len(images)
 
 
 class _Counter(TorchDispatchMode):
