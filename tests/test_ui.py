@@ -40,8 +40,8 @@ def test_a_port_in_use_is_named_with_a_free_one():
 
 
 def test_an_address_of_another_machine_is_not_taken_for_a_port_in_use():
-    with pytest.raises(UserError, match=r"cannot listen on '192\.0\.2\.77'"):
-        server.check_port("192.0.2.77", 5000)
+    with pytest.raises(UserError, match=r"cannot listen on '198\.51\.100\.77'"):
+        server.check_port("198.51.100.77", 5000)
 
 
 def test_a_store_of_an_unknown_kind_is_named_in_one_line(tmp_path):
