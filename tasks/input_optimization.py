@@ -14,13 +14,21 @@ import torch
 from torch import Tensor
 
 from suite.contract import Anchor, Measure, Metric, Score, Task, Unsupported
-from suite.inputs import MOST_TRIES, Found, decode_grey, descend, lay_out, search, typical_values
-from suite.linear import principal_axes
-from suite.pictures import grid
-from suite.trust import Frozen
+from suite.measuring import (
+    MOST_TRIES,
+    Found,
+    Frozen,
+    decode_grey,
+    descend,
+    grid,
+    lay_out,
+    principal_axes,
+    search,
+    typical_values,
+)
 
 if TYPE_CHECKING:
-    from suite.subject import Subject
+    from suite.measuring import Subject
 
 #: Test images: the first of each class, and at most this many in all.
 PER_CLASS = 10

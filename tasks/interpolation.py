@@ -16,14 +16,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from suite import density
-from suite import judge as judges
-from suite.coding import batches
 from suite.contract import Anchor, Measure, Metric, Score, Task, Unsupported
-from suite.inputs import discrete_groups
-from suite.pairs import draw_pairs
-from suite.pictures import grid
-from suite.subject import Subject
+from suite.measuring import Subject, batches, density, discrete_groups, draw_pairs, grid
+from suite.measuring import judge as judges
 
 #: Pairs of test images of two classes, and of one.
 PAIRS = 500

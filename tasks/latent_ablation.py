@@ -15,13 +15,8 @@ import torch
 from torch import Tensor
 from torch import distributions as D
 
-from suite.calibration import bernoulli_nats
-from suite.channel import fit_channel
-from suite.coding import BATCH, Channel, batches, draw
 from suite.contract import Anchor, Measure, Metric, Score, Task
-from suite.pictures import grid
-from suite.priors import GaussianPrior
-from suite.subject import Subject
+from suite.measuring import BATCH, Channel, GaussianPrior, Subject, batches, bernoulli_nats, draw, fit_channel, grid
 
 #: Transmissions of each image; intact and ablated decodings share them.
 DRAWS = 2

@@ -12,17 +12,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch import Tensor
 
-from suite import linear
 from suite.contract import Anchor, Measure, Metric, Score, Task, Unsupported
-from suite.finetuning import Labelled, head_curve
-from suite.inputs import discrete_groups
-from suite.seeds import numpy_rng
-from suite.subject import WIDEST, compute_features
+from suite.measuring import WIDEST, Labelled, compute_features, discrete_groups, head_curve, linear, numpy_rng
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from suite.subject import Subject
+    from suite.measuring import Subject
 
 #: Width at which models are compared.
 WIDTH = 64

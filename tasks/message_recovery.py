@@ -22,17 +22,22 @@ from torch import Tensor
 from torch import distributions as D
 from torch.nn import functional as F
 
-from suite import linear
-from suite.channel import fit_channel
-from suite.coding import BATCH, Channel, draw
 from suite.contract import Anchor, Measure, Metric, Score, Task, Unsupported
-from suite.inputs import discrete_groups
-from suite.pictures import grid
-from suite.priors import GaussianPrior, Moments
-from suite.subject import project
+from suite.measuring import (
+    BATCH,
+    Channel,
+    GaussianPrior,
+    Moments,
+    discrete_groups,
+    draw,
+    fit_channel,
+    grid,
+    linear,
+    project,
+)
 
 if TYPE_CHECKING:
-    from suite.subject import Subject
+    from suite.measuring import Subject
 
 #: Draws on which a read-out is fitted, its penalty and error are chosen, and its estimates are judged.
 FIT, CHOOSE, JUDGE = 1500, 500, 1000

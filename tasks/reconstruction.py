@@ -17,12 +17,22 @@ import torch
 from torch import Tensor
 from torch import distributions as D
 
-from suite.calibration import bernoulli_nats
-from suite.channel import JITTER, MUTE_ABOVE, STARTS, fit_channel, mute, recalibrated
-from suite.coding import BATCH, Channel, batches, charge
 from suite.contract import Anchor, Discrete, Group, Measure, Metric, Score, Task
-from suite.pictures import grid
-from suite.subject import Subject
+from suite.measuring import (
+    BATCH,
+    JITTER,
+    MUTE_ABOVE,
+    STARTS,
+    Channel,
+    Subject,
+    batches,
+    bernoulli_nats,
+    charge,
+    fit_channel,
+    grid,
+    mute,
+    recalibrated,
+)
 
 #: Noise draws behind each image's distortion and rate.
 DRAWS = 8

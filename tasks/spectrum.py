@@ -17,11 +17,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from suite.channel import fit_channel
-from suite.coding import BATCH, Channel, batches
 from suite.contract import Anchor, Measure, Metric, Score, Task
-from suite.pictures import grid
-from suite.subject import Subject
+from suite.measuring import BATCH, Channel, Subject, batches, fit_channel, grid
 
 #: The first test images, at most.
 IMAGES = 2000

@@ -14,13 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from suite import judge as judges
-from suite.coding import batches
 from suite.contract import Anchor, Measure, Metric, Score, Task, Unsupported
-from suite.judge import Judge
-from suite.pairs import draw_pairs
-from suite.pictures import grid
-from suite.subject import Subject
+from suite.measuring import Judge, Subject, batches, draw_pairs, grid
+from suite.measuring import judge as judges
 
 #: Pairs of test images of two classes, and of one.
 PAIRS = 1000

@@ -10,9 +10,10 @@ from torch import Tensor, nn
 from torch.distributions import Normal
 from torch.nn import functional as F
 
-from suite import data, registry, training
+from suite import data, training
 from suite.contract import Baseline, Batch, DataSpec, Discrete, Latents, Values
-from suite.subject import Subject, make_subject
+from suite.measuring.subject import Subject, make_subject
+from suite.plugins import registry
 
 
 @functools.cache

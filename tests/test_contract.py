@@ -8,8 +8,11 @@ from dataclasses import replace
 import pytest
 import torch
 
-from suite import channel, data, integrity, registry, rehearsal
-from suite.check import Finding, check_task, run_check
+from suite import data
+from suite.checking import integrity, rehearsal
+from suite.checking.check import Finding, check_task, run_check
+from suite.measuring import noise
+from suite.plugins import registry
 
 BASELINES = registry.discover("baseline")
 TASKS = registry.discover("task")
@@ -32,9 +35,9 @@ SMALLER = {
 def _short_fits(monkeypatch: pytest.MonkeyPatch) -> None:
     """The contract is about shapes and promises: a channel that is fitted roughly will do."""
     torch.set_num_threads(1)
-    monkeypatch.setattr(channel, "STARTS", (1.0,))
-    monkeypatch.setattr(channel, "MAX_BLOCKS", 1)
-    monkeypatch.setattr(channel, "BLOCK_STEPS", 2)
+    monkeypatch.setattr(noise, "STARTS", (1.0,))
+    monkeypatch.setattr(noise, "MAX_BLOCKS", 1)
+    monkeypatch.setattr(noise, "BLOCK_STEPS", 2)
 
 
 @functools.cache

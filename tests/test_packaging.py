@@ -27,21 +27,6 @@ ENGINE = sorted((ROOT / "suite").rglob("*.py"))
 TASKS = sorted((ROOT / "tasks").rglob("*.py"))
 BASELINES = sorted((ROOT / "baselines").rglob("*.py"))
 
-#: What schedules, stores and shows; a measurement knows nothing of it.
-ORCHESTRATION = {
-    "api",
-    "board",
-    "cli",
-    "cluster",
-    "mirror",
-    "plan",
-    "progress",
-    "records",
-    "registry",
-    "tracking",
-    "trial",
-}
-
 
 def constraints() -> dict[str, str]:
     lines = (ROOT / "constraints.txt").read_text().splitlines()
@@ -64,38 +49,6 @@ def imports(path: Path) -> Iterator[str]:
             module = ".".join([*base, *([node.module] if node.module else [])])
             yield module
             yield from (f"{module}.{alias.name}" for alias in node.names)
-
-
-def importers(package: str, files: list[Path]) -> set[str]:
-    return {
-        path.relative_to(ROOT).as_posix()
-        for path in files
-        if any(name == package or name.startswith(package + ".") for name in imports(path))
-    }
-
-
-def test_ray_and_mlflow_are_imported_by_one_file_each():
-    files = [*ENGINE, *TASKS, *BASELINES]
-    assert importers("ray", files) == {"suite/cluster.py"}
-    assert importers("mlflow", files) == {"suite/tracking.py"}
-
-
-def test_the_engine_names_no_single_task_or_model():
-    for package in ("tasks", "baselines", "suite.tasks", "suite.baselines"):
-        assert importers(package, ENGINE) == set()
-
-
-def test_tasks_import_the_measuring_engine_and_never_each_other():
-    for path in TASKS:
-        names = {name.split(".")[1] for name in imports(path) if name.startswith("suite.")}
-        assert not names & (ORCHESTRATION | {"tasks", "baselines"}), path.name
-        assert not {name.split(".")[0] for name in imports(path)} & {"tasks", "baselines"}, path.name
-
-
-def test_baselines_import_the_contract_and_nothing_else_of_the_suite():
-    for path in BASELINES:
-        ours = {name for name in imports(path) if name.split(".")[0] in {"suite", "tasks", "baselines"}}
-        assert all(name == "suite.contract" or name.startswith("suite.contract.") for name in ours), path.name
 
 
 def test_constraints_are_plain_versions_that_satisfy_every_dependency():
@@ -173,7 +126,9 @@ def test_a_wheel_claims_one_top_level_name_and_brings_tasks_and_baselines(tmp_pa
     source_files = {path.relative_to(ROOT).as_posix() for path in [*ENGINE, *TASKS, *BASELINES]}
     expected = {name if name.startswith("suite/") else f"suite/{name}" for name in source_files}
     assert expected <= set(names), expected - set(names)
-    templates = {p.relative_to(ROOT).as_posix() for p in (ROOT / "suite" / "templates").glob("*") if p.is_file()}
+    templates = {
+        p.relative_to(ROOT).as_posix() for p in (ROOT / "suite" / "plugins" / "templates").glob("*") if p.is_file()
+    }
     assert templates <= set(names)
 
 

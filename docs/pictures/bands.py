@@ -5,9 +5,10 @@
 
 from pathlib import Path
 
+from suite.pictures import grid, save_png
+
 from baselines.skip import decomposition
 from suite import data
-from suite.pictures import grid, save_png
 
 if __name__ == "__main__":
     images = data.load("mnist").test.grey[:12]

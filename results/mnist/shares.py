@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from suite import load_records, records
-from suite.statistics import Floats, linearized_ratio, paired_difference
+from suite.boards import Floats, linearized_ratio, paired_difference
 
 FOLDER = Path(__file__).parent
 CORE = "z"

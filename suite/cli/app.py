@@ -13,11 +13,11 @@ from typing import Annotated
 
 import typer
 
-import suite
 from suite.errors import UserError
+from suite.version import ENGINE_VERSION, __version__
 
 #: In the order a user needs them.
-COMMANDS = ("list", "show", "plan", "run", "board", "compare", "plot", "merge", "ui", "sync", "new", "check")
+COMMANDS = ("list", "show", "plan", "run", "board", "compare", "plot", "merge", "rekey", "ui", "sync", "new", "check")
 
 app = typer.Typer(
     help="Measure what the latents of image models are worth: run tasks on baselines, print the board.",
@@ -30,7 +30,7 @@ app = typer.Typer(
 
 def _version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"latent-suite {suite.__version__} (engine {suite.ENGINE_VERSION})")
+        typer.echo(f"latent-suite {__version__} (engine {ENGINE_VERSION})")
         raise typer.Exit
 
 

@@ -13,7 +13,7 @@ import typer
 
 from suite.cli.options import Paths, Workspace
 from suite.errors import UserError
-from suite.selection import parse_seeds
+from suite.planning import parse_seeds
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -61,12 +61,12 @@ def board(
     ] = "table",
 ) -> None:
     """Print the board: scores with intervals and rank intervals, and why a score is missing."""
-    from suite import leaderboard
+    from suite.boards import board as compute
     from suite.cli.options import check_format
-    from suite.formats import FORMATS
+    from suite.pages import FORMATS, find_anchors, render
 
     check_format(format, FORMATS)
-    found = leaderboard.board(
+    found = compute(
         load(folders or [workspace]),
         datasets=dataset or (),
         tasks=task or (),
@@ -78,11 +78,11 @@ def board(
         sort=sort,
         all_versions=all_versions,
     )
-    anchors = leaderboard.find_anchors(set(found["task"]), path or ())
+    anchors = find_anchors(set(found["task"]), path or ())
     terminal = sys.stdout.isatty()
     width = shutil.get_terminal_size().columns if terminal else 120
     color = terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-    typer.echo(leaderboard.render(found, format, anchors=anchors, width=width, color=color), nl=False)
+    typer.echo(render(found, format, anchors=anchors, width=width, color=color), nl=False)
 
 
 def load(folders: Sequence[Path]) -> pd.DataFrame:
@@ -91,7 +91,7 @@ def load(folders: Sequence[Path]) -> pd.DataFrame:
     Raises:
         UserError: If there are none.
     """
-    from suite.leaderboard import load_records
+    from suite.boards import load_records
 
     warnings: list[str] = []
     data = load_records(*folders, warnings=warnings)

@@ -17,7 +17,7 @@ def check(path: Annotated[str, typer.Argument(help="A file with baselines or tas
     from rich.console import Console
     from rich.markup import escape
 
-    from suite import check as checks
+    from suite.checking import check as checks
 
     console = Console(highlight=False, soft_wrap=True)
     counts = dict.fromkeys(STYLES, 0)

@@ -12,7 +12,7 @@ import typer
 from suite.cli import board as shared
 from suite.cli.options import Workspace, check_format
 from suite.cli.output import print_json, print_table
-from suite.selection import parse_seeds
+from suite.planning import parse_seeds
 
 NUMBERS = ("difference", "interval", "images", "seeds")
 
@@ -30,13 +30,13 @@ def compare(
     format: Annotated[str, typer.Option("--format", metavar="NAME", help="table, markdown or json.")] = "table",
 ) -> None:
     """Compare two models: images paired where per-image values are kept, seeds independent."""
-    from suite import leaderboard
-    from suite.comparison import compare as compute
+    from suite.boards import board, select
+    from suite.boards import compare as compute
 
     check_format(format, ("table", "markdown", "json"))
     data = shared.load([workspace])
-    found = leaderboard.board(
-        leaderboard.select(data, baseline=[a, b]),
+    found = board(
+        select(data, baseline=[a, b]),
         datasets=dataset or (),
         tasks=task or (),
         budget=budget,
@@ -58,7 +58,7 @@ def compare(
 
 
 def _line(row: dict[str, Any]) -> tuple[object, ...]:
-    from suite.sheets import ARROWS
+    from suite.pages import ARROWS
 
     section = " ".join(str(row[name]) for name in ("dataset", "budget", "precision"))
     head = (f"{row['task']} ({section})", f"{row['metric']} {ARROWS.get(row['direction'], '')}".rstrip())
@@ -74,7 +74,7 @@ def _line(row: dict[str, Any]) -> tuple[object, ...]:
 
 
 def _markdown(heads: Sequence[str], lines: Sequence[Sequence[object]], numbers: Sequence[str]) -> str:
-    from suite.formats import escape_markdown, markdown_rows
+    from suite.pages import escape_markdown, markdown_rows
 
     align = ["---:" if head in numbers else "---" for head in heads]
     texts = [["" if cell is None else escape_markdown(str(cell)) for cell in line] for line in (heads, *lines)]

@@ -7,10 +7,10 @@ from typing import Annotated, Any
 
 import typer
 
-from suite import registry
 from suite.cli.options import DataRoot, Format, Paths, check_format
 from suite.cli.output import print_json, print_table
 from suite.errors import unknown
+from suite.plugins import registry
 
 KINDS = ("tasks", "baselines", "datasets")
 

@@ -26,8 +26,8 @@ def merge(
     ] = None,
 ) -> None:
     """Take the records of other folders into the workspace; with --file, those of its cells as they stand now."""
-    from suite.merging import merge as take
-    from suite.plan import make_plan
+    from suite.planning import make_plan
+    from suite.records import merge as take
 
     for folder in folders:
         if not folder.is_dir():

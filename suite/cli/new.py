@@ -13,7 +13,7 @@ def new(
     folder: Annotated[str, typer.Option(help="Where the file goes.")] = ".",
 ) -> None:
     """Write a baseline or task file of about 40 lines that passes `suite check`."""
-    from suite import scaffold
+    from suite.plugins import scaffold
 
     path = scaffold.write(kind, name, folder)
     typer.echo(f"wrote {path}")

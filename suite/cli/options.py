@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from suite.errors import unknown
-from suite.selection import Selection, parse_seeds
+from suite.planning import Selection, parse_seeds
 
 Tasks = Annotated[
     list[str] | None,

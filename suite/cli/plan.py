@@ -13,8 +13,7 @@ from suite.cli import options
 from suite.cli.output import print_json, print_table
 
 if TYPE_CHECKING:
-    from suite.cells import Cell
-    from suite.plan import Plan
+    from suite.planning import Cell, Plan
 
 COLUMNS = ("task", "baseline", "dataset", "seeds", "state", "minutes", "reason")
 
@@ -37,7 +36,7 @@ def plan(
     format: options.Format = "table",
 ) -> None:
     """Show what `suite run` with the same selection would do, and why."""
-    from suite.plan import make_plan
+    from suite.planning import make_plan
 
     options.check_format(format)
     found = make_plan(
@@ -130,7 +129,7 @@ def _as_dict(plan: Plan, explain: bool) -> dict[str, Any]:
 
 def _explanation(plan: Plan, cell: Cell) -> dict[str, Any]:
     """Returns what the key of a cell is made of and, for a stale one, what changed since its record."""
-    from suite.keys import changes
+    from suite.planning import changes
 
     explanation: dict[str, Any] = {
         "cell": f"{cell.task} of {cell.baseline} on {cell.dataset}, seed {cell.seed}",

@@ -9,7 +9,7 @@ import typer
 
 from suite.cli import board as shared
 from suite.cli.options import Workspace
-from suite.selection import parse_seeds
+from suite.planning import parse_seeds
 
 
 def plot(
@@ -29,10 +29,10 @@ def plot(
     out: Annotated[Path, typer.Option("--out", metavar="FILE", help="A .png, .svg or .pdf.")] = Path("plot.png"),
 ) -> None:
     """Plot a metric against another: a point per model, with both intervals."""
-    from suite import leaderboard
-    from suite.plots import draw
+    from suite.boards import board
+    from suite.pages import draw
 
-    found = leaderboard.board(
+    found = board(
         shared.load(folders or [workspace]),
         datasets=dataset or (),
         tasks=task or (),

@@ -10,7 +10,7 @@ import typer
 from suite.cli import options
 
 if TYPE_CHECKING:
-    from suite.api import Outcome
+    from suite.running import Outcome
 
 #: Exit codes: some cell has no answer; the run was stopped (Ctrl-C, SIGTERM).
 FAILED, STOPPED = 1, 130
@@ -58,8 +58,10 @@ def run(
     ] = None,
 ) -> None:
     """Train and score every selected cell that has no record yet; run it again to resume."""
-    from suite.api import Interrupted, execute
-    from suite.executor import Execution
+    import functools
+
+    from suite.running import Execution, Interrupted, execute
+    from suite.tracking import open_tracker
 
     selection = options.selection(
         file,
@@ -76,7 +78,7 @@ def run(
     )
     execution = Execution(executor, workers, threads, gpus_per_trial, address, device, fresh, timeout, memory)
     try:
-        outcome = execute(selection, execution, tracking=tracking)
+        outcome = execute(selection, execution, mirror=functools.partial(open_tracker, tracking))
     except Interrupted as stopped:
         done, total = len(stopped.outcome.records), len(stopped.outcome.plan.cells)
         typer.echo(f"stopped: {done} of {total} cells have a record; the same command runs the rest", err=True)
@@ -91,8 +93,8 @@ def run(
 def _print_board(outcome: Outcome) -> None:
     import shutil
 
-    from suite.formats import WIDTH
-    from suite.leaderboard import board, find_anchors, render
+    from suite.boards import board
+    from suite.pages import WIDTH, find_anchors, render
 
     if outcome.records:
         width = shutil.get_terminal_size((WIDTH, 0)).columns

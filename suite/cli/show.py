@@ -9,11 +9,10 @@ from typing import Annotated, Any
 
 import typer
 
-from suite import registry
 from suite.cli.options import DataRoot, Format, Paths, Workspace, check_format
 from suite.cli.output import print_facts, print_json, print_table
 from suite.errors import UserError, unknown
-from suite.static import read_card
+from suite.plugins import read_card, registry
 
 METRIC_COLUMNS = ("metric", "unit", "better", "meaning")
 RECORD_COLUMNS = ("metric", "value", "se", "n", "unit", "direction")

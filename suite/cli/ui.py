@@ -19,9 +19,9 @@ def ui(
     port: Annotated[int, typer.Option(min=1, max=65535, metavar="PORT", help="Port to listen on.")] = 5000,
 ) -> None:
     """Open MLflow's UI on the runs of this workspace; Ctrl-C closes it."""
-    from suite import server
     from suite import tracking as mlflow
-    from suite.executor import interruptible
+    from suite.running import interruptible
+    from suite.tracking import server
 
     uri = mlflow.resolve_uri(tracking, workspace)
     if uri == mlflow.OFF or uri.startswith("http"):

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from suite.formats import render
-from suite.leaderboard import board, load_records
+from suite.boards.board import board, load_records
+from suite.pages.render import render
 from tests.factories import METRICS, record
 
 MODELS, SEEDS, SECTIONS = 500, 5, 10

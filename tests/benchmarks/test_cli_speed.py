@@ -12,7 +12,8 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from suite import records
-from suite.plan import Plan, Selection, make_plan
+from suite.planning.plan import Plan, make_plan
+from suite.planning.selection import Selection
 
 #: Command -> seconds it should take.
 LIMITS = {"--help": 0.3, "list": 0.5}
@@ -46,5 +47,5 @@ def _write_records(plan: Plan) -> None:
     """Writes an ok record for every cell, without the fsync of the real thing."""
     (Path(plan.workspace) / "records").mkdir(parents=True, exist_ok=True)
     for cell in plan.cells:
-        record = records.new(cell, plan.baselines[cell.baseline], plan.tasks[cell.task], "ok")
+        record = cell.ended(plan.baselines[cell.baseline], plan.tasks[cell.task], "ok")
         records.record_path(plan.workspace, cell.key).write_text(json.dumps(dataclasses.asdict(record)))

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from suite.records import read_all
+from suite.records.store import read_all
 from tests.toys import write_baseline, write_task
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -11,10 +11,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from suite import linear
 from suite.contract import Baseline, DataSpec
-from suite.inputs import lay_out, search
-from suite.trust import Frozen
+from suite.measuring import linear
+from suite.measuring.inputs import lay_out, search
+from suite.measuring.trust import Frozen
 
 SHAPE, CLASSES = (1, 28, 28), 10
 ROUNDS = 3

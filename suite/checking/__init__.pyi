@@ -1,0 +1,1 @@
+from .check import check_file as check_file

@@ -1,0 +1,142 @@
+"""Scoring on trial, for ``suite check``: a baseline by every task, and a task on three small models."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from suite import seeds, training
+from suite.checking.integrity import BUDGET, Caught, Specimen
+from suite.data import Dataset, DatasetInfo, Split, binarize
+from suite.errors import ContractError
+from suite.measuring import Frozen, Score, Subject, Task, batches, fit_channel, make_subject, measured
+from suite.plugins import registry
+from suite.training import Baseline
+
+#: Scores under two noise seeds may differ by this many standard errors and this share: the fits see the noise too.
+ERRORS, SHARE = 5.0, 0.01
+
+
+def subject_of(specimen: Specimen, noise: str = "") -> Subject:
+    """Returns a specimen as tasks see it, keeping nothing on disk."""
+    s, cpu = specimen, torch.device("cpu")
+    return make_subject(s.model.unwrap(), s.cls, s.params, s.dataset, 0, BUDGET, cpu, None, noise=noise)
+
+
+def public_and_secret(specimen: Specimen) -> tuple[Subject, Subject]:
+    """Returns the specimen with the published noise seed and with one that nobody knows."""
+    return subject_of(specimen), subject_of(specimen, secrets.token_hex(8))
+
+
+def tasks(info: DatasetInfo) -> Iterator[tuple[str, Task]]:
+    """Yields the built-in and installed tasks whose demands a dataset meets."""
+    for name, entry in registry.discover("task").items():
+        if all(getattr(info, need) for need in entry.static.get("requires", ())):
+            yield name, registry.load(registry.source(entry))()
+
+
+def score(task: Task, subject: Subject) -> Score:
+    """Scores under random global streams, on which no score may depend.
+
+    Raises:
+        ContractError: If a metric is not declared or not finite, or the primary one is missing.
+    """
+    with seeds.global_seed(secrets.token_hex(8)):
+        found = task.score(subject)
+    measured(found.metrics, task.metrics)
+    if task.primary not in found.metrics:
+        raise ContractError(f"the primary metric '{task.primary}' is missing")
+    return found
+
+
+# --- a baseline before the tasks ----------------------------------------------------------------------------
+
+
+def same_under_secret_noise(task: Task, public: Subject, secret: Subject) -> str:
+    """A score in nats is the same, up to Monte Carlo error, with a noise seed that the model can't know."""
+    name = task.primary
+    unit = next(metric.unit for metric in task.metrics if metric.name == name)
+    first = score(task, public)
+    seen = f"{name} {first.metrics[name].value:.4g} {unit}".rstrip()
+    if unit != "nats":  # no noise enters
+        return seen
+    second = score(task, secret)
+    a, b = first.metrics[name].value, second.metrics[name].value
+    allowed = ERRORS * _error_of_difference(first, second, name) + SHARE * (1 + abs(a))
+    if abs(a - b) > allowed:
+        raise Caught(f"{name} {a:.4g}, but {b:.4g} with a secret noise seed (allowed: {allowed:.2g} apart)")
+    return f"{seen}; {b:.4g} with a secret noise seed"
+
+
+def no_test_image_by_heart(subject: Subject) -> str:
+    """Test images shifted by one pixel and freshly binarized cost as much more as validation images do."""
+    channel = fit_channel(subject)
+
+    def nats(bits: Tensor) -> Tensor:
+        rng, prices = subject.rng("heart"), []
+        for (b,) in batches(bits):
+            message = channel.send(channel.model.encode(b), len(b), rng)
+            prices.append(channel.distortion(message.values, b) + message.rate)
+        return torch.cat(prices)
+
+    def rise(split: Split) -> Tensor:
+        return nats(binarize(split.grey.roll(1, -1))) - nats(split.binary)
+
+    test, val = rise(subject.dataset.test), rise(subject.dataset.val)
+    error = float((test.var() / len(test) + val.var() / len(val)).sqrt())
+    seen = f"shifted test images cost {float(test.mean()):.3g} nats more, validation images {float(val.mean()):.3g}"
+    if float(test.mean() - val.mean()) > ERRORS * error + SHARE * float(nats(subject.dataset.val.binary).mean()):
+        raise Caught(seen)
+    return seen
+
+
+def _error_of_difference(first: Score, second: Score, name: str) -> float:
+    if name in first.per_image:
+        difference = first.per_image[name] - second.per_image[name]
+        return float(difference.std() / len(difference) ** 0.5)
+    a, b = first.metrics[name].se or 0.0, second.metrics[name].se or 0.0
+    return float((a**2 + b**2) ** 0.5)
+
+
+# --- a task before models -----------------------------------------------------------------------------------
+
+
+def declarations(task: Task) -> str:
+    """What the board and the card need."""
+    names = [metric.name for metric in task.metrics]
+    if not task.summary:
+        raise Caught("no summary")
+    if task.primary not in names:
+        raise Caught(f"the primary metric '{task.primary}' is not among the metrics ({', '.join(names) or 'none'})")
+    if len(set(names)) != len(names):
+        raise Caught("two metrics have one name")
+    for metric in task.metrics:
+        if metric.direction not in ("lower", "higher", ""):
+            raise Caught(f"{metric.name}: direction is 'lower', 'higher' or '', not '{metric.direction}'")
+        if metric.name == task.primary and not metric.direction:
+            raise Caught("the primary metric is ranked and needs a direction")
+    if not task.anchors:
+        raise Caught("no anchors: a score without them is not shown")
+    json.dumps(task.card())
+    return f"{len(names)} metrics, ranked by {task.primary}"
+
+
+def score_twice(task: Task, model: type[Baseline], dataset: Dataset) -> str:
+    """Two scorings of an untrained model agree in every number, and leave the model and the data as they were."""
+    frozen = Frozen(training.build(model, dataset.spec, {}, 0, torch.device("cpu")))
+    specimen = Specimen(model, {}, dataset, frozen)
+    before = frozen.parameter_hash(), float(dataset.test.grey.double().sum())
+    first, second = score(task, subject_of(specimen)), score(task, subject_of(specimen))
+    if (frozen.parameter_hash(), float(dataset.test.grey.double().sum())) != before:
+        raise Caught("scoring changed the model or the data")
+    for name, measure in first.metrics.items():
+        if name not in second.metrics or second.metrics[name].value != measure.value:
+            raise Caught(f"scored again, {name} differs: draw from subject.rng, not from global streams")
+    for name, values in first.per_image.items():
+        if values.ndim != 1:
+            raise Caught(f"per_image['{name}'] has shape {values.shape}, expected one value per image")
+    return f"{task.primary} {first.metrics[task.primary].value:.4g}"

@@ -1,0 +1,14 @@
+from .datasets import DATASETS as DATASETS
+from .datasets import Dataset as Dataset
+from .datasets import DatasetInfo as DatasetInfo
+from .datasets import Split as Split
+from .datasets import binarize as binarize
+from .datasets import content_hash as content_hash
+from .datasets import data_root as data_root
+from .datasets import info as info
+from .datasets import load as load
+from .datasets import names as names
+from .datasets import on_disk as on_disk
+from .spec import Batch as Batch
+from .spec import DataSpec as DataSpec
+from .spec import TrainSet as TrainSet

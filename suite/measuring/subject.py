@@ -1,0 +1,215 @@
+"""A trained, frozen baseline with its dataset and random streams: what a task is given to score."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from suite import seeds, training
+from suite.data import Dataset
+from suite.errors import Unsupported
+from suite.measuring.trust import Frozen
+from suite.seeds import numpy_rng as numpy_rng  # handed on: tasks draw what is the same for every model with it
+from suite.training import Baseline, checkpoints
+
+if TYPE_CHECKING:
+    import numpy as np
+
+#: Features wider than this are projected to this many numbers.
+WIDEST = 4_096
+#: Images encoded at once.
+BATCH = 500
+#: Batches of training images from which an untrained twin takes its batch-norm statistics.
+NORM_BATCHES = 10
+
+#: Layers that keep running statistics of what they have seen.
+_NORMS = (nn.modules.batchnorm._BatchNorm, nn.modules.instancenorm._InstanceNorm)
+
+
+@dataclass
+class Subject:
+    """One baseline, trained on one dataset with one seed, ready to be scored.
+
+    Attributes:
+        model: The frozen baseline.
+        dataset: Its data, on ``device``.
+        seed: The trial's seed.
+        budget: The trial's budget.
+        device: Where model and data live.
+        untrained: Makes an untrained twin: same class and parameters, same initialization as the trained one had.
+        store: Folder for what is kept beside the checkpoint; None to keep it in memory only.
+        noise: Extra name in every stream: "" for published numbers, a secret for re-scoring.
+        task: The task that is being scored, for messages.
+    """
+
+    model: Frozen
+    dataset: Dataset
+    seed: int
+    budget: str
+    device: torch.device
+    untrained: Callable[[], Frozen]
+    store: Path | None = None
+    noise: str = ""
+    task: str = ""
+    _memo: dict[str, dict[str, Tensor]] = field(default_factory=dict, repr=False)
+
+    def rng(self, *names: object) -> torch.Generator:
+        """Returns the generator for this path of names; the same names give the same noise."""
+        return seeds.torch_rng("score", self.seed, self.noise, *names)
+
+    def numpy_rng(self, *names: object) -> np.random.Generator:
+        """Returns NumPy's generator for this path of names."""
+        return seeds.numpy_rng("score", self.seed, self.noise, *names)
+
+    def kept(self, name: str, compute: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
+        """Returns tensors that are computed once per checkpoint, whichever task asks first.
+
+        They are kept in memory and, where the noise is the published one, as files beside the checkpoint; a
+        corrupt file is set aside and computed again.
+
+        Args:
+            name: What they are called, ``features-train`` say.
+            compute: Returns them by name; called only where they are not there yet.
+        """
+        if name not in self._memo:
+            folder = self.store / name if self.store and not self.noise else None
+            found = _stored(folder) if folder else None
+            if found is None:
+                found = compute()
+                if folder:
+                    tensors = {key: value.detach().cpu().contiguous() for key, value in found.items()}
+                    checkpoints.write(folder, tensors, {})
+            self._memo[name] = {key: value.to(self.device) for key, value in found.items()}
+        return self._memo[name]
+
+    def features(self, split: str) -> dict[str, Tensor]:
+        """Returns the features of a split's grey images, computed once and kept.
+
+        Args:
+            split: ``"train"``, ``"val"`` or ``"test"``.
+
+        Returns:
+            As ``compute_features``.
+        """
+        found = self.kept(
+            f"features-{split}", lambda: compute_features(self.model, getattr(self.dataset, split).grey, alias=False)
+        )
+        return _with_core(found, self.model.core)
+
+
+def make_subject(
+    baseline: Baseline,
+    cls: type[Baseline],
+    params: dict[str, Any],
+    dataset: Dataset,
+    seed: int,
+    budget: str,
+    device: str | torch.device,
+    store: Path | None,
+    noise: str = "",
+) -> Subject:
+    """Freezes a trained baseline and puts it beside its data.
+
+    Args:
+        baseline: The trained model; from here on it takes no gradients.
+        cls: Its class, for the untrained twin.
+        params: Its constructor's parameters.
+        dataset: What it was trained on.
+        seed: The trial's seed.
+        budget: The trial's budget.
+        device: Where model and data live.
+        store: Folder for what is kept beside the checkpoint, or None.
+        noise: "" for published numbers, a secret for re-scoring.
+    """
+
+    def untrained() -> Frozen:
+        return _untrained(training.build(cls, dataset.spec, params, seed, device), dataset, seed)
+
+    return Subject(Frozen(baseline), dataset, seed, budget, torch.device(device), untrained, store, noise)
+
+
+def compute_features(model: Frozen, grey: Tensor, *, alias: bool = True) -> dict[str, Tensor]:
+    """Encodes images without noise and returns what a probe reads.
+
+    Args:
+        model: The frozen baseline.
+        grey: Images (N, C, H, W).
+        alias: Whether the core group also stands under its own name where it is what ``core`` holds.
+
+    Returns:
+        ``core``: the model's features (N, d); ``group/<name>``: every group's means or codes, flattened, float32;
+        ``projected/...``: 1 where the original was wider than 4,096 and went through ``project``, else 0.
+    """
+    parts: dict[str, list[Tensor]] = {}
+    projected: dict[str, Tensor] = {}
+    for x in grey.split(BATCH):
+        values = model.means(x)
+        if not values:
+            raise Unsupported("has no latents")
+        columns = {f"group/{name}": value.reshape(len(value), -1).float() for name, value in values.items()}
+        for name, value in ({"core": model.features(values)} | columns).items():
+            projected[f"projected/{name}"] = torch.tensor(int(value.shape[1] > WIDEST))
+            parts.setdefault(name, []).append(project(value))
+    found = {name: torch.cat(rows) for name, rows in parts.items()} | projected
+    if torch.equal(found["core"], found[own := f"group/{model.core}"]):
+        del found[own], found[f"projected/{own}"]
+    return _with_core(found, model.core) if alias else found
+
+
+def project(x: Tensor) -> Tensor:
+    """Projects rows wider than 4,096 at random to 4,096 numbers; the same projection for every model.
+
+    A balanced count sketch (Charikar, Chen and Farach-Colton 2002): the columns are shuffled, given random
+    signs and dealt into 4,096 sums. Inner products are kept in expectation, as by a Gaussian matrix, which
+    would not fit in memory.
+    """
+    width = x.shape[1]
+    if width <= WIDEST:
+        return x
+    rng = seeds.torch_rng("projection", width)
+    order = torch.randperm(width, generator=rng).to(x.device)
+    signs = (torch.randint(0, 2, (width,), generator=rng) * 2 - 1).to(x.device, x.dtype)
+    dealt = nn.functional.pad(x[:, order] * signs, (0, -width % WIDEST))
+    return dealt.view(len(x), -1, WIDEST).sum(1)
+
+
+def _with_core(found: dict[str, Tensor], core: str) -> dict[str, Tensor]:
+    if f"group/{core}" in found:
+        return found
+    also = {f"group/{core}": found["core"], f"projected/group/{core}": found["projected/core"]}
+    return found | also
+
+
+def _stored(folder: Path) -> dict[str, Tensor] | None:
+    try:
+        return checkpoints.read(folder)[0]
+    except FileNotFoundError:
+        return None
+    except checkpoints.CorruptCheckpoint:
+        checkpoints.set_aside(folder)
+        return None
+
+
+def _untrained(baseline: Baseline, dataset: Dataset, seed: int) -> Frozen:
+    """Freezes a fresh baseline; its running statistics become those of training images."""
+    model = Frozen(baseline, f"{type(baseline).__name__} (untrained)")
+    norms = [m for m in baseline.modules() if isinstance(m, _NORMS) and m.track_running_stats]
+    if not norms:
+        return model
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # the plain average over all batches
+        norm.train()
+    with seeds.global_seed(seed, "norms"):
+        for x in dataset.train.grey[: NORM_BATCHES * 128].split(128):
+            model.decode(model.means(x))
+    baseline.eval()
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+    return model

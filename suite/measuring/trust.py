@@ -1,0 +1,252 @@
+"""The frozen baseline as tasks see it: nothing it hands over is trusted.
+
+Every distribution is rebuilt from its detached parameters (exact types only, validated), every tensor is
+checked and copied, and the model sees freshly made tensors only: an overridden sampler, an overwritten
+logit, a state kept between calls has no way into a score.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor
+from torch import distributions as D
+from torch.distributions import constraints
+
+from suite.errors import ContractError
+from suite.training import Baseline, Discrete, Group, Values
+
+#: Allowed posterior and prior families -> the parameters they are rebuilt from.
+FAMILIES: dict[type[D.Distribution], tuple[str, ...]] = {
+    D.Normal: ("loc", "scale"),
+    D.Laplace: ("loc", "scale"),
+    D.StudentT: ("df", "loc", "scale"),
+    D.Gamma: ("concentration", "rate"),
+    D.Beta: ("concentration1", "concentration0"),
+    D.Dirichlet: ("concentration",),
+    D.MultivariateNormal: ("loc", "scale_tril"),
+    D.Categorical: ("logits",),
+    D.OneHotCategorical: ("logits",),
+    D.Bernoulli: ("logits",),
+}
+
+#: Families whose values are integers: discrete codes once drawn.
+DISCRETE_FAMILIES = (D.Categorical, D.OneHotCategorical, D.Bernoulli)
+
+
+def rebuild(q: D.Distribution, where: str) -> D.Distribution:
+    """Returns a distribution of the same exact type, made anew from detached, validated parameters.
+
+    Args:
+        q: What the baseline handed over; nested types (Independent, MixtureSameFamily) are rebuilt inside out.
+        where: The method and group, for the error.
+
+    Raises:
+        ContractError: If the type is not one of the allowed families or a parameter is invalid.
+    """
+    try:
+        if type(q) is D.Independent:
+            return D.Independent(rebuild(q.base_dist, where), q.reinterpreted_batch_ndims)
+        if type(q) is D.MixtureSameFamily:
+            mixture, component = rebuild(q.mixture_distribution, where), rebuild(q.component_distribution, where)
+            return D.MixtureSameFamily(mixture, component, validate_args=True)  # type: ignore[arg-type]
+        names = FAMILIES.get(type(q))
+        if names is None:
+            allowed = ", ".join(sorted(t.__name__ for t in FAMILIES))
+            raise ContractError(
+                f"{where}: {type(q).__name__} is not an allowed family ({allowed}, Independent, Mixture)"
+            )
+        parameters = {name: getattr(q, name).detach().clone() for name in names}
+        return type(q)(**parameters, validate_args=True)
+    except (ValueError, AttributeError, TypeError) as error:
+        first = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ContractError(f"{where}: {type(q).__name__} with invalid parameters: {first}") from error
+
+
+def is_discrete(q: D.Distribution) -> bool:
+    """Whether draws of ``q`` are integers."""
+    while isinstance(q, D.Independent):
+        q = q.base_dist
+    return isinstance(q, DISCRETE_FAMILIES) or q.support is constraints.nonnegative_integer
+
+
+def mode(q: D.Distribution) -> Tensor:
+    """Returns the posterior's representative value: the mean, or the most probable value of a discrete family."""
+    if type(q) is D.Independent:
+        return mode(q.base_dist)
+    if type(q) in DISCRETE_FAMILIES:
+        return q.mode
+    if type(q) is D.MixtureSameFamily and isinstance(_component(q), D.Bernoulli):
+        return (q.mean > 0.5).to(q.mean)  # each bit's most probable value
+    return q.mean
+
+
+def _component(q: D.MixtureSameFamily) -> D.Distribution:
+    component = q.component_distribution
+    while isinstance(component, D.Independent):
+        component = component.base_dist
+    return component
+
+
+class Frozen:
+    """A trained baseline in eval mode, without gradients of its own, whose every answer is checked.
+
+    Args:
+        baseline: The model; it is put in eval mode and its parameters stop requiring gradients.
+        name: For error messages.
+    """
+
+    def __init__(self, baseline: Baseline, name: str = "") -> None:
+        self._model = baseline.eval().requires_grad_(False)
+        self.name = name or type(baseline).__name__
+        self.spec = baseline.spec
+        self.core = baseline.core
+        self.supervision = baseline.supervision
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model's tensors live."""
+        tensors = [*self._model.parameters(), *self._model.buffers()]
+        return tensors[0].device if tensors else torch.device("cpu")
+
+    @property
+    def trainable(self) -> bool:
+        """Whether the baseline has a loss, so that an untrained twin of it means something."""
+        return type(self._model).loss is not Baseline.loss
+
+    def parameter_hash(self) -> str:
+        """SHA-256 of all parameters and buffers: proof that a measurement left the model as it was."""
+        digest = hashlib.sha256()
+        for name, tensor in sorted(self._model.state_dict().items()):
+            digest.update(name.encode())
+            digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+        return digest.hexdigest()
+
+    def encode(self, x: Tensor) -> dict[str, Group]:
+        """Encodes images (N, C, H, W); every group is checked, detached and rebuilt.
+
+        Ancestral groups come back as functions; ``resolve`` calls them.
+
+        Raises:
+            ContractError: With the group, the shape expected and the shape found.
+        """
+        with torch.no_grad():
+            latents = self._model.encode(x.clone())
+        if not isinstance(latents, Mapping) or not all(isinstance(name, str) for name in latents):
+            raise ContractError(
+                f"{self.name}.encode: expected a mapping of group names, found {type(latents).__name__}"
+            )
+        if latents and self.core not in latents:
+            raise ContractError(f"{self.name}.encode: no group named as core '{self.core}' among {', '.join(latents)}")
+        return {
+            name: group if _is_ancestral(group) else self._check(name, group, len(x)) for name, group in latents.items()
+        }
+
+    def resolve(self, name: str, group: Group, earlier: Values, n: int) -> D.Distribution | Tensor | Discrete:
+        """Returns the group itself, or what an ancestral group is given the values of the earlier ones."""
+        if not _is_ancestral(group):
+            return group  # type: ignore[return-value]
+        with torch.no_grad():
+            return self._check(name, group(_fresh(earlier)), n)  # type: ignore[operator]
+
+    def _check(self, name: str, group: object, n: int) -> D.Distribution | Tensor | Discrete:
+        where = f"{self.name}.encode['{name}']"
+        if isinstance(group, D.Distribution):
+            q = rebuild(group, where)
+            if not q.batch_shape or q.batch_shape[0] != n:
+                raise ContractError(f"{where}: expected a batch of {n}, found batch shape {tuple(q.batch_shape)}")
+            return q
+        if type(group) is Discrete:
+            return Discrete(_check_integers(where, group.values, group.classes, n), int(group.classes))
+        if isinstance(group, Tensor) and group.is_floating_point():
+            code = torch.as_tensor(group.detach()).clone()
+            if code.shape[:1] != (n,):
+                raise ContractError(f"{where}: expected {n} rows, found shape {tuple(code.shape)}")
+            if not bool(torch.isfinite(code).all()):
+                raise ContractError(f"{where}: the code is not finite")
+            return code
+        raise ContractError(
+            f"{where}: expected a Distribution, a floating tensor or Discrete, found {_describe(group)}"
+        )
+
+    def prior(self, name: str, earlier: Values) -> D.Distribution | None:
+        """Returns the rebuilt prior of a group, or None where the baseline leaves it to the suite."""
+        with torch.no_grad():
+            prior = self._model.prior(name, _fresh(earlier))
+        if prior is None:
+            return None
+        if not isinstance(prior, D.Distribution):
+            raise ContractError(
+                f"{self.name}.prior('{name}'): expected a Distribution or None, found {_describe(prior)}"
+            )
+        return rebuild(prior, f"{self.name}.prior('{name}')")
+
+    def decode(self, values: Values, *, gradients: bool = False) -> Tensor:
+        """Returns the pixel logits (N, C, H, W) of freshly made copies of ``values``.
+
+        Args:
+            values: One tensor (N, ...) per group.
+            gradients: Keep the graph, for fits and gradients with respect to ``values``.
+
+        Raises:
+            ContractError: If the shape is wrong or a logit is not finite.
+        """
+        n = len(next(iter(values.values()))) if values else 1
+        with torch.set_grad_enabled(gradients):
+            logits = self._model.decode({name: value.clone() for name, value in values.items()})
+        expected = (n, *self.spec.shape)
+        if not isinstance(logits, Tensor) or not logits.is_floating_point() or tuple(logits.shape) != expected:
+            raise ContractError(f"{self.name}.decode: expected floating logits {expected}, found {_describe(logits)}")
+        if not bool(torch.isfinite(logits.detach()).all()):
+            raise ContractError(f"{self.name}.decode: the logits are not finite")
+        return logits if gradients else logits.detach()
+
+    def features(self, values: Values) -> Tensor:
+        """Returns the probe's features (N, d), computed from the core group alone."""
+        core = {self.core: values[self.core].clone()}
+        with torch.no_grad():
+            features = self._model.features(core)
+        n = len(core[self.core])
+        if not isinstance(features, Tensor) or features.ndim != 2 or len(features) != n:
+            raise ContractError(f"{self.name}.features: expected ({n}, d), found {_describe(features)}")
+        if not bool(torch.isfinite(features).all()):
+            raise ContractError(f"{self.name}.features: not finite")
+        return features.detach().float()
+
+    def means(self, x: Tensor) -> dict[str, Tensor]:
+        """Encodes without noise: posterior means, deterministic codes, most probable discrete values."""
+        values: dict[str, Tensor] = {}
+        for name, group in self.encode(x).items():
+            resolved = self.resolve(name, group, values, len(x))
+            if isinstance(resolved, D.Distribution):
+                values[name] = mode(resolved)
+            else:
+                values[name] = resolved.values if isinstance(resolved, Discrete) else resolved
+        return values
+
+    def unwrap(self) -> Baseline:
+        """The model itself, for arms that train a copy of it. Never for a number that is reported."""
+        return self._model
+
+
+def _is_ancestral(group: object) -> bool:
+    return isinstance(group, Callable) and not isinstance(group, D.Distribution | Tensor | Discrete)  # type: ignore[arg-type]
+
+
+def _fresh(values: Values) -> dict[str, Tensor]:
+    return {name: value.detach().clone() for name, value in values.items()}
+
+
+def _describe(thing: object) -> str:
+    return f"{thing.dtype} {tuple(thing.shape)}" if isinstance(thing, Tensor) else type(thing).__name__
+
+
+def _check_integers(where: str, values: Tensor, classes: int, n: int) -> Tensor:
+    if values.is_floating_point() or values.shape[:1] != (n,):
+        raise ContractError(f"{where}: expected {n} rows of integers, found {_describe(values)}")
+    code = values.detach().long().clone()
+    if code.numel() and (int(code.min()) < 0 or int(code.max()) >= classes):
+        raise ContractError(f"{where}: values outside [0, {classes})")
+    return code

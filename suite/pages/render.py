@@ -1,0 +1,74 @@
+"""Board -> one page in any format, with the anchors that its tasks declare."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from suite.errors import UserError, unknown
+from suite.pages.html import webpage
+from suite.pages.latex import latex
+from suite.pages.layout import Anchors, pages
+from suite.pages.text import WIDTH, as_json, csv, markdown, table
+from suite.plugins import read_anchors, registry
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+FORMATS = ("table", "markdown", "csv", "json", "html", "latex")
+
+
+def render(
+    board: DataFrame,
+    format: str = "table",
+    *,
+    anchors: Anchors | None = None,
+    width: int = WIDTH,
+    color: bool = False,
+    costs: bool = True,
+) -> str:
+    """Renders a board.
+
+    Args:
+        board: From ``board``.
+        format: ``table``, ``markdown``, ``csv``, ``json``, ``html`` or ``latex``.
+        anchors: Task -> (name, summary) of its anchors, for the footnotes; by default those of the tasks found here.
+        width: Of the terminal table.
+        color: Whether the terminal table carries colours.
+        costs: Whether the terminal table shows what models cost, where that fits; scores repeat, speeds do not.
+
+    Raises:
+        UserError: For a format that does not exist.
+    """
+    if format not in FORMATS:
+        raise unknown("format", format, FORMATS)
+    if anchors is None:
+        anchors = {} if format == "csv" else find_anchors(set(board["task"]))
+    if format == "csv":
+        return csv(board)
+    found = pages(board, anchors)
+    if format == "json":
+        return as_json(board, found, anchors)
+    if format == "html":
+        return webpage(found)
+    if format == "latex":
+        return latex(found)
+    return markdown(found) if format == "markdown" else table(found, width, color, costs)
+
+
+def find_anchors(tasks: Iterable[str], paths: Sequence[str] = ()) -> Anchors:
+    """Returns the anchors that the tasks declare; a task that is not here, or does not import here, has none."""
+    known: dict[str, list[tuple[str, str]]] = {}
+    found = registry.discover("task", paths)
+    for task in sorted(tasks):
+        entry = found.get(task.partition(":")[0])
+        if entry is not None:
+            with contextlib.suppress(UserError):
+                read = read_anchors(entry.path.read_bytes(), entry.path, entry.facts.attribute)
+                known[task] = _imported_anchors(entry) if read is None else read
+    return known
+
+
+def _imported_anchors(entry: registry.Entry) -> list[tuple[str, str]]:
+    return [(anchor.name, anchor.summary) for anchor in registry.load(registry.source(entry)).anchors]

@@ -1,0 +1,181 @@
+"""Board -> text: terminal table, Markdown, CSV, JSON."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import re
+import textwrap
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from suite.boards import MODEL, SECTION, rows_of
+from suite.pages.layout import COSTS, COSTS_NOTE, REASON, Anchors, Entry, Page, Sheet, shortened
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from rich.table import Table
+
+#: Width of the terminal table where there is no terminal.
+WIDTH = 120
+
+#: Columns of the board that hold places: whole numbers or nothing.
+_PLACES = ["overall_best", "overall_worst", "rank_best", "rank_worst"]
+
+
+def table(found: Sequence[Page], width: int = WIDTH, color: bool = False, costs: bool = True) -> str:
+    """Returns the pages for a terminal; a table wider than ``width`` loses its costs, but is neither cut nor folded."""
+    from rich.console import Console
+    from rich.text import Text
+
+    grids = [[_fitting(sheet, width if costs else 0) for sheet in page.sheets] for page in found]
+    out = io.StringIO()
+    style: dict[str, Any] = {"force_terminal": color, "color_system": "standard" if color else None}
+    console = Console(file=out, width=10_000, legacy_windows=False, **style)
+    for page, tables in zip(found, grids, strict=True):
+        console.print(Text(page.title, style="bold"))
+        for sheet, (grid, _) in zip(page.sheets, tables, strict=True):
+            console.print(Text(f"\n{sheet.caption}", style="italic"))
+            console.print(grid)
+        told = [note for note in page.notes if note != COSTS_NOTE or any(shown for _, shown in tables)]
+        notes = "\n".join(textwrap.fill(note, width, subsequent_indent="  ") for note in told)
+        console.print(Text(f"\n{notes}\n", style="dim"))
+    return "\n".join(line.rstrip() for line in out.getvalue().rstrip().splitlines()) + "\n"
+
+
+def _fitting(sheet: Sheet, width: int) -> tuple[Table, bool]:
+    """The sheet with its costs where they fit, and whether they do."""
+    from rich.console import Console
+    from rich.measure import Measurement
+
+    whole = _grid(sheet, costs=True)
+    console = Console(width=10_000)
+    fits = Measurement.get(console, console.options, whole).maximum <= width
+    return (whole, True) if fits else (_grid(sheet, costs=False), False)
+
+
+def _grid(sheet: Sheet, costs: bool) -> Table:
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    grid = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False, show_edge=False)
+    grid.add_column("model", vertical="bottom")
+    if sheet.overall:
+        grid.add_column("overall", justify="right", vertical="bottom")
+    for head in sheet.heads:
+        measure = [head.metric, f"{head.unit} {head.arrow}"] if head.unit else [f"{head.metric} {head.arrow}"]
+        grid.add_column(Text("\n".join([*_wrapped(head.task), *measure])), vertical="bottom")
+    for heading, _ in COSTS.values() if costs else ():
+        grid.add_column(Text("\n".join(heading.split())), justify="right", vertical="bottom")
+    columns = [_aligned([line.entries[i] for line in sheet.lines]) for i in range(len(sheet.heads))]
+    for line, *texts in zip(sheet.lines, *columns, strict=True):
+        styles = ["dim" if entry.reason else "bold green" if entry.first else "" for entry in line.entries]
+        cells = [Text(text, style=style) for text, style in zip(texts, styles, strict=True)]
+        prices = [Text(cost.value, style="dim") for cost in line.costs] if costs else []
+        grid.add_row(Text(line.model), *([line.overall or "-"] if sheet.overall else []), *cells, *prices)
+    return _fixed(grid)
+
+
+def _fixed(grid: Table) -> Table:
+    """Gives each column the width of its widest line; rich would measure every cell again and again."""
+    from rich.cells import cell_len
+
+    for column in grid.columns:
+        lines = (line for text in (column.header, *column.cells) for line in str(text).splitlines())
+        column.width = max(map(cell_len, lines), default=0)
+        column.no_wrap = True
+    return grid
+
+
+def _wrapped(name: str, limit: int = 16) -> list[str]:
+    """Breaks a long task name after an underscore and before its parameters."""
+    return [name] if len(name) <= limit else re.findall(r":.*|[^_:]+_?", name)
+
+
+def _aligned(entries: Sequence[Entry]) -> list[str]:
+    """Returns one column's cells: values, intervals and ranks stand below each other."""
+    value = max((len(entry.value) for entry in entries), default=0)
+    half = max((len(entry.half) + 1 for entry in entries if entry.half), default=0)
+    texts = []
+    for entry in entries:
+        interval = f"±{entry.half}" if entry.half else ""
+        text = f"{entry.value:>{value}} {interval:<{half}} {entry.rank}".rstrip()
+        texts.append(shortened(entry.reason, REASON) if entry.reason else text)
+    return texts
+
+
+def markdown(found: Sequence[Page]) -> str:
+    """Returns the pages as Markdown tables."""
+    blocks = []
+    for page in found:
+        blocks.append(f"## {page.title}")
+        for sheet in page.sheets:
+            blocks += [f"### {sheet.caption.capitalize()}", _markdown_table(sheet)]
+        blocks.append("\n".join(f"- {escape_markdown(note)}" for note in page.notes))
+    return "\n\n".join(blocks) + "\n"
+
+
+def _markdown_table(sheet: Sheet) -> str:
+    heads = ["model", *(["overall"] if sheet.overall else [])]
+    for head in sheet.heads:
+        heads += [f"{escape_markdown(head.task)}<br>{escape_markdown(head.measure)}", "rank"]
+    heads += [heading for heading, _ in COSTS.values()]
+    rows = [heads, ["---", *["---:"] * (len(heads) - 1)]]
+    for line in sheet.lines:
+        row = [escape_markdown(line.model), *([line.overall or "–"] if sheet.overall else [])]
+        for entry in line.entries:
+            value = f"{entry.value} ± {entry.half}" if entry.half else entry.value
+            row += [escape_markdown(shortened(entry.reason, 3 * REASON)) or value, entry.rank]
+        row += [cost.value for cost in line.costs]
+        rows.append(row)
+    return markdown_rows(rows)
+
+
+def markdown_rows(rows: Iterable[Sequence[str]]) -> str:
+    """Returns rows of Markdown, the second of which tells the alignment, as a pipe table."""
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def escape_markdown(text: str) -> str:
+    """Returns text that Markdown shows as it is."""
+    return re.sub(r"([\\|*_`<>\[\]])", r"\\\1", text)
+
+
+def csv(board: pd.DataFrame) -> str:
+    """Returns the board's own rows with full precision; numbers of a list are separated by spaces."""
+    flat = board.astype(dict.fromkeys(_PLACES, "Int64"))
+    for name in ("expected", "seeds", "seed_values", "keys"):
+        flat[name] = [" ".join(map(str, values)) for values in flat[name]]
+    for name in ("flags", "notes"):
+        flat[name] = ["; ".join(values) for values in flat[name]]
+    return str(flat.to_csv(index=False, lineterminator="\n"))
+
+
+def as_json(board: pd.DataFrame, found: Sequence[Page], anchors: Anchors) -> str:
+    """Returns the board with full precision: sections, their models, their cells; what is not there is null."""
+    sections = []
+    for page, (key, part) in zip(found, board.groupby(SECTION, sort=False), strict=True):
+        models = [_json_model(rows) for _, rows in part.groupby(["supervised", "model"], sort=False)]
+        about = {**dict(zip(SECTION, key, strict=True)), "preliminary": bool(part["preliminary"].iloc[0])}
+        sections.append({**about, "models": models, "notes": page.notes})
+    known = {task: [{"name": name, "summary": text} for name, text in pairs] for task, pairs in anchors.items()}
+    content = {"sections": sections, "anchors": known}
+    return json.dumps(content, indent=1, ensure_ascii=False, default=lambda scalar: scalar.item()) + "\n"
+
+
+def _json_model(rows: pd.DataFrame) -> dict[str, Any]:
+    records = [{name: _plain(name, value) for name, value in row.items()} for row in rows_of(rows)]
+    of_model = ["model", *MODEL, "overall", "overall_best", "overall_worst"]
+    above = {*SECTION, *of_model, "preliminary", "supervised", "older"}
+    cells = [{name: value for name, value in row.items() if name not in above} for row in records]
+    return {**{name: records[0][name] for name in of_model}, "cells": cells}
+
+
+def _plain(name: str, value: Any) -> Any:
+    if value is None or (isinstance(value, float) and not math.isfinite(value)):
+        return None
+    if name in _PLACES:
+        return int(value)
+    return json.loads(value) if name.endswith("_params") else value

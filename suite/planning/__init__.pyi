@@ -1,0 +1,10 @@
+from .cells import Cell as Cell
+from .cells import Trial as Trial
+from .keys import changes as changes
+from .plan import Plan as Plan
+from .plan import longest_first as longest_first
+from .plan import make_plan as make_plan
+from .rekeying import rekey as rekey
+from .selection import Selection as Selection
+from .selection import check_seeds as check_seeds
+from .selection import parse_seeds as parse_seeds

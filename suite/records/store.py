@@ -1,0 +1,259 @@
+"""The files of a workspace: records written atomically and read back whatever their age, values, pictures.
+
+A workspace holds ``records/<key>.json``, ``values/<key>.npz`` and ``pictures/<key>/<name>.png``, where the key
+is shortened to 32 characters. A folder of published records may also hold the JSON files directly.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import gc
+import io
+import json
+import logging
+import math
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from suite.errors import UserError
+from suite.files import write_atomically
+from suite.records.record import SCHEMA, SETTLED, STATUSES, Record
+
+if TYPE_CHECKING:
+    import numpy as np
+
+#: Flag on a record whose key was measured twice with different values.
+IRREPRODUCIBLE = "not reproducible"
+
+#: Two values of one metric that differ by less are the same value.
+TOLERANCE = 1e-6
+
+_NAME = re.compile(r"([0-9a-f]{32})(\.conflict-\d+)?\.json")
+_REQUIRED = {
+    "schema": int,
+    "key": str,
+    "status": str,
+    "task": str,
+    "baseline": str,
+    "dataset": str,
+    "seed": int,
+    "metrics": dict,
+}
+_log = logging.getLogger("suite")
+
+
+_FIELDS = frozenset(f.name for f in dataclasses.fields(Record))
+
+
+@contextlib.contextmanager
+def uncollected() -> Iterator[None]:
+    """Pauses the garbage collector, which would walk every record read so far, again and again."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+def record_path(workspace: str | Path, key: str) -> Path:
+    """Where the record of a cell lies."""
+    return Path(workspace) / "records" / f"{key[:32]}.json"
+
+
+def values_path(workspace: str | Path, key: str) -> Path:
+    """Where a cell's per-image values and curves lie (npz)."""
+    return Path(workspace) / "values" / f"{key[:32]}.npz"
+
+
+def pictures_path(workspace: str | Path, key: str) -> Path:
+    """The folder of a cell's pictures."""
+    return Path(workspace) / "pictures" / key[:32]
+
+
+def load_values(workspace: str | Path, key: str) -> dict[str, np.ndarray]:
+    """Returns a cell's arrays by name (curves as ``curve/<name>``); empty where they are missing or unreadable."""
+    import zipfile
+
+    import numpy as np
+
+    path = values_path(workspace, key)
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        _log.warning("unreadable values %s: %s", path, error)
+        return {}
+
+
+def write_values(workspace: str | Path, key: str, arrays: Mapping[str, np.ndarray]) -> None:
+    """Writes a cell's arrays beside its record, atomically."""
+    import numpy as np
+
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
+    write_atomically(values_path(workspace, key), buffer.getvalue())
+
+
+def write(workspace: str | Path, record: Record) -> Path:
+    """Writes a record atomically and returns its path.
+
+    A settled record (ok, unsupported) is never replaced by one with other values: the newcomer is kept beside
+    it as ``<key>.conflict-N.json`` and the alarm is logged.
+
+    Raises:
+        UserError: If the workspace cannot be written.
+    """
+    path = record_path(workspace, record.key)
+    raw = dataclasses.asdict(record)
+    old = _parse(str(path)) if path.exists() else None
+    if old is not None and old["status"] in SETTLED and differs(old, raw):
+        path = _conflict_path(path)
+        _log.warning("not reproducible: %s measured again with other values, kept as %s", _title(raw), path.name)
+    write_atomically(path, json.dumps(raw, allow_nan=False, separators=(",", ":")).encode())
+    return path
+
+
+def differs(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
+    """Whether two records of one key disagree: in status, in which metrics there are, or in a value."""
+    if a["status"] != b["status"] or a["metrics"].keys() != b["metrics"].keys():
+        return True
+    pairs = ((entry["value"], b["metrics"][name]["value"]) for name, entry in a["metrics"].items())
+    return any(not math.isclose(x, y, rel_tol=TOLERANCE, abs_tol=TOLERANCE) for x, y in pairs)
+
+
+def read_raw(folders: Iterable[str | Path], warnings: list[str] | None = None) -> list[dict[str, Any]]:
+    """Reads every record below the folders (workspaces or folders of records) as plain dicts, one per key.
+
+    A corrupt file is renamed to ``*.corrupt`` and its cell counts as missing; a key with two different results
+    is flagged ``not reproducible``.
+
+    Args:
+        folders: Where to look; a folder that does not exist holds no records.
+        warnings: Takes one line per corrupt file and per alarm; without it they are logged.
+    """
+    lines: list[str] = []
+    found: dict[str, dict[str, Any]] = {}
+    with uncollected():
+        for path, conflict in (item for folder in folders for item in _files(Path(folder))):
+            raw = _read(path, lines)
+            if raw is not None:
+                _merge(found, raw, conflict, path, lines)
+    _tell(lines, warnings)
+    return list(found.values())
+
+
+def read_all(*folders: str | Path, warnings: list[str] | None = None) -> list[Record]:
+    """Reads every record below the folders; see ``read_raw``."""
+    return [Record(**raw) for raw in read_raw(folders, warnings)]
+
+
+def read_keys(folder: str | Path, keys: Iterable[str], warnings: list[str] | None = None) -> dict[str, dict[str, Any]]:
+    """Reads the records of these keys (or of their first 32 characters) alone: key -> plain dict."""
+    lines: list[str] = []
+    root = Path(folder) / "records"
+    present = {path for path, conflict in _files_of(root) if not conflict}
+    wanted = {key: f"{root}/{key[:32]}.json" for key in keys}
+    with uncollected():
+        records = {key: _read(path, lines) for key, path in wanted.items() if path in present}
+    _tell(lines, warnings)
+    return {key: raw for key, raw in records.items() if raw is not None and raw["key"].startswith(key)}
+
+
+def _tell(lines: list[str], warnings: list[str] | None) -> None:
+    if warnings is not None:
+        warnings.extend(lines)
+        return
+    for line in lines:
+        _log.warning(line)
+
+
+def _files(folder: Path) -> list[tuple[str, bool]]:
+    """Returns (path, whether it is a conflict) of the records in a folder or workspace, those in conflict last."""
+    files = [*_files_of(folder / "records"), *_files_of(folder)]
+    return sorted(files, key=lambda file: file[1])
+
+
+def _files_of(root: Path) -> Iterator[tuple[str, bool]]:
+    # Paths are plain strings here: a hundred thousand Path objects would take longer than reading the files.
+    if root.is_dir():
+        for name in sorted(os.listdir(root)):  # noqa: PTH208
+            if match := _NAME.fullmatch(name):
+                yield f"{root}/{name}", bool(match[2])
+
+
+def _merge(
+    found: dict[str, dict[str, Any]], raw: dict[str, Any], conflict: bool, path: str, warnings: list[str]
+) -> None:
+    other = found.setdefault(raw["key"], raw)
+    if other is raw:
+        return
+    if conflict or (raw["status"] in SETTLED and other["status"] in SETTLED and differs(other, raw)):
+        warnings.append(f"not reproducible: {_title(raw)} has other values in {path}")
+        if IRREPRODUCIBLE not in other["flags"]:
+            other["flags"] = [*other["flags"], IRREPRODUCIBLE]
+    elif raw["status"] in SETTLED and other["status"] not in SETTLED:
+        found[raw["key"]] = raw
+
+
+def _read(path: str, warnings: list[str]) -> dict[str, Any] | None:
+    """Returns the record of a file, or None: set aside where it is corrupt, left alone where it is too new."""
+    raw = _parse(path)
+    if raw is not None and raw["schema"] > SCHEMA:
+        warnings.append(f"{path} has schema {raw['schema']}, newer than this suite reads ({SCHEMA}); left out")
+        return None
+    if raw is None or not path.rpartition("/")[2].startswith(raw["key"][:32]):
+        warnings.append(f"corrupt record {path}: {_set_aside(Path(path))}; its cell counts as missing")
+        return None
+    return raw
+
+
+def _parse(path: str) -> dict[str, Any] | None:
+    """Returns the fields of a record file, defaults filled in; None where it is not a record.
+
+    Raises:
+        UserError: If the file cannot be read.
+    """
+    try:
+        with open(path, "rb") as file:  # noqa: PTH123
+            raw = orjson.loads(file.read())
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror or error}") from error
+    except ValueError:
+        return None
+    if not isinstance(raw, dict) or not all(isinstance(raw.get(name), kind) for name, kind in _REQUIRED.items()):
+        return None
+    for entry in raw["metrics"].values():
+        if not (isinstance(entry, dict) and isinstance(entry.get("value"), (int, float))):
+            return None
+    if raw.keys() != _FIELDS:
+        raw = vars(Record(**{name: value for name, value in raw.items() if name in _FIELDS}))
+    return raw if raw["status"] in STATUSES else None
+
+
+def _set_aside(path: Path) -> str:
+    try:
+        path.replace(f"{path}.corrupt")
+    except OSError as error:
+        return f"could not be set aside ({error.strerror})"
+    return f"set aside as {path.name}.corrupt"
+
+
+def _conflict_path(path: Path) -> Path:
+    number = 1
+    while (other := path.with_name(f"{path.stem}.conflict-{number}.json")).exists():
+        number += 1
+    return other
+
+
+def _title(raw: Mapping[str, Any]) -> str:
+    return f"{raw['task']} of {raw['baseline']} on {raw['dataset']}, seed {raw['seed']}"

@@ -1,0 +1,186 @@
+"""How trials are executed: the options, who is told, and the executor that needs no Ray.
+
+An executor runs trials and tells an observer of each record the moment it has it. Every cell of every trial
+ends in exactly one record, also where a trial is killed or out of time; an interrupt leaves cells without.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from suite import records
+from suite.errors import TrialTimeout, UserError
+from suite.running import limits
+
+if TYPE_CHECKING:
+    from suite.planning import Cell, Trial
+    from suite.records import Record
+
+EXECUTORS = ("ray", "local")
+DEVICES = ("auto", "cpu", "cuda")
+
+
+@dataclass(frozen=True)
+class Execution:
+    """The options of a run that don't touch its numbers' meaning.
+
+    Attributes:
+        executor: ``"ray"``, or ``"local"``: one trial after the other in this process.
+        workers: Trials at once; None for as many as there are cores.
+        threads: CPU threads (and Ray CPUs) of each trial.
+        gpus_per_trial: Share of a GPU that each trial gets.
+        address: An existing Ray cluster to join; None starts a private one on this machine.
+        device: ``"auto"`` takes the GPU that was granted, else the CPU.
+        fresh: A process of its own for each trial, instead of warm workers.
+        timeout: Seconds a trial may take.
+        memory: GiB a trial may hold.
+    """
+
+    executor: str = "ray"
+    workers: int | None = None
+    threads: int = 1
+    gpus_per_trial: float = 0.0
+    address: str | None = None
+    device: str = "auto"
+    fresh: bool = False
+    timeout: float | None = None
+    memory: float | None = None
+
+    def __post_init__(self) -> None:
+        """Checks every option.
+
+        Raises:
+            UserError: Naming the option that makes no sense.
+        """
+        _one_of("--executor", self.executor, EXECUTORS)
+        _one_of("--device", self.device, DEVICES)
+        for name in ("workers", "threads", "timeout", "memory"):
+            value = getattr(self, name)
+            if value is not None and (isinstance(value, str) or not value > 0):
+                raise UserError(f"--{name} must be above 0, not {value}")
+        gpus = self.gpus_per_trial
+        if gpus < 0 or (gpus > 1 and gpus != int(gpus)):
+            raise UserError(f"--gpus-per-trial must be a share up to 1 or a whole number, not {gpus}")
+        if self.executor == "ray" and self.device == "cuda" and not gpus:
+            raise UserError("--device cuda needs --gpus-per-trial, so that Ray grants the trials a GPU")
+        if self.executor == "local":
+            self._check_local()
+
+    def _check_local(self) -> None:
+        given = {"--address": self.address, "--fresh": self.fresh, "--gpus-per-trial": self.gpus_per_trial}
+        for name, value in given.items():
+            if value:
+                raise UserError(f"{name} needs --executor ray")
+        if self.workers not in (None, 1):
+            raise UserError("--executor local runs one trial at a time; --workers needs --executor ray")
+
+    @property
+    def at_once(self) -> int:
+        """How many trials run at once on this machine."""
+        if self.executor == "local":
+            return 1
+        return self.workers or max(1, cores() // self.threads)
+
+    def apply(self, trial: Trial) -> Trial:
+        """Returns the trial with these options in it."""
+        return dataclasses.replace(trial, threads=self.threads, device=self.device, timeout=self.timeout)
+
+
+class Observer(Protocol):
+    """Who is told of a run's progress, in the driver's main thread."""
+
+    def started(self, trial: Trial, where: str) -> None:
+        """A trial has begun on a worker."""
+
+    def event(self, trial: Trial, event: dict[str, Any]) -> None:
+        """A trial says what it does (``phase``) or warns (``warning``)."""
+
+    def record(self, trial: Trial, record: Record) -> None:
+        """A cell has ended."""
+
+    def ended(self, trial: Trial) -> None:
+        """A trial has ended, and every cell of it has a record."""
+
+
+class Tally:
+    """Passes on what one trial reports and knows which of its cells have no record yet."""
+
+    def __init__(self, trial: Trial, observer: Observer) -> None:
+        self.trial = trial
+        self.closed = False
+        self._began = ""
+        self.left: dict[str, Cell] = {cell.key: cell for cell in trial.cells}
+        self._observer = observer
+
+    def start(self, where: str) -> None:
+        """The trial has begun."""
+        self._began = records.now()
+        self._observer.started(self.trial, where)
+
+    def event(self, event: dict[str, Any]) -> None:
+        """The trial says something."""
+        self._observer.event(self.trial, event)
+
+    def record(self, record: Record) -> None:
+        """A cell of the trial has ended."""
+        if self.left.pop(record.key, None) is not None:
+            self._observer.record(self.trial, record)
+
+    def close(self, status: str = "killed", reason: str = "the trial ended without a record", stack: str = "") -> None:
+        """The trial has ended: cells without a record get this one."""
+        trial = self.trial
+        for cell in list(self.left.values()):
+            self.record(
+                cell.ended(
+                    trial.baseline,
+                    trial.tasks[cell.task],
+                    status,
+                    reason=reason,
+                    traceback=stack,
+                    device=trial.device,
+                    threads=trial.threads,
+                    started=self._began,
+                )
+            )
+        self.closed = True
+        self._observer.ended(self.trial)
+
+
+def run_local(trials: Sequence[Trial], observer: Observer, execution: Execution) -> None:
+    """Runs the trials one after the other in this process.
+
+    Raises:
+        UserError: If the device that was asked for is not there.
+    """
+    import torch
+
+    from suite.running.trial import run_trial
+
+    if execution.device == "cuda" and not torch.cuda.is_available():
+        raise UserError("--device cuda: there is no usable GPU here")
+    for trial in trials:
+        tally = Tally(execution.apply(trial), observer)
+        tally.start("this process")
+        try:
+            with limits.alarm(execution.timeout), limits.memory(execution.memory):
+                run_trial(tally.trial, tally.record, tally.event)
+        except TrialTimeout as error:
+            tally.close("timeout", str(error))
+        else:
+            tally.close()
+
+
+def cores() -> int:
+    """Returns how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _one_of(option: str, value: str, choices: Sequence[str]) -> None:
+    if value not in choices:
+        from suite.errors import nearest
+
+        raise UserError(f"{option} '{value}' is unknown{nearest(value, choices)}")

@@ -1,0 +1,176 @@
+"""A selection becomes records: plans it, runs what is pending, writes each record the moment it is there."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from rich.console import Console
+
+from suite import records
+from suite.planning import Plan, Selection, Trial, longest_first, make_plan
+from suite.running.executor import Execution, Observer, run_local
+from suite.running.interrupt import interruptible, stop_if_asked
+from suite.running.progress import FINE, Progress
+from suite.running.workspace import console_file, locked, scratch, silenced
+
+if TYPE_CHECKING:
+    from suite.records import Record
+
+#: How long the end of a run, and of an interrupted one, waits for the records' mirror.
+MIRROR_SECONDS, INTERRUPTED_SECONDS = 60.0, 5.0
+
+
+class Mirror(Protocol):
+    """Where records are shown as well while a run goes on; no call to it waits or raises."""
+
+    uri: str
+    problem: str
+
+    def log(self, record: Record) -> None:
+        """Hands over a finished record."""
+
+    def close(self, timeout: float) -> int:
+        """Waits until everything is mirrored, at most ``timeout`` seconds; returns how many records are not."""
+
+
+#: Opens the mirror of a workspace, or none; the second argument takes a warning.
+OpenMirror = Callable[[Path, Callable[[str], None]], Mirror | None]
+
+
+@dataclass
+class Outcome:
+    """What a run leaves.
+
+    Attributes:
+        plan: As it was before.
+        records: Of the whole selection, as plain dicts, in the plan's order.
+        ran: How many cells ended in this run.
+        tracking: Where MLflow keeps it; empty where it is off.
+        warnings: What went wrong beside the cells, one line each.
+    """
+
+    plan: Plan
+    records: list[dict[str, Any]] = field(default_factory=list)
+    ran: int = 0
+    tracking: str = ""
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def failed(self) -> int:
+        """How many cells of the selection have no answer: failed, out of time, killed, or without a record."""
+        return len(self.plan.cells) - sum(raw["status"] in FINE for raw in self.records)
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C or SIGTERM; what had ended by then is in the outcome."""
+
+    def __init__(self, outcome: Outcome) -> None:
+        super().__init__()
+        self.outcome = outcome
+
+
+def execute(
+    selection: Selection, execution: Execution, *, mirror: OpenMirror | None = None, quiet: bool = False
+) -> Outcome:
+    """Runs a selection's pending cells and writes each record the moment its cell ends.
+
+    Args:
+        selection: What to run.
+        execution: How.
+        mirror: Opens what each record is handed to once it is written; ``suite.tracking`` has one for MLflow.
+        quiet: Show no progress.
+
+    Raises:
+        UserError: For anything that the user can mend; what had ended before is kept.
+        Interrupted: On Ctrl-C or SIGTERM, with the records so far.
+    """
+    plan = make_plan(selection)
+    outcome = Outcome(plan, warnings=list(plan.warnings))
+    trials, refusals = longest_first(plan), plan.refusals()
+    if trials or refusals:
+        with interruptible(), locked(Path(plan.workspace)):
+            for refusal in refusals:
+                records.write(plan.workspace, refusal)
+            if trials:
+                _run(trials, outcome, execution, mirror, quiet)
+    return _finish(outcome)
+
+
+def _run(trials: list[Trial], outcome: Outcome, execution: Execution, mirror: OpenMirror | None, quiet: bool) -> None:
+    plan, workspace = outcome.plan, Path(outcome.plan.workspace)
+    console = Console(quiet=quiet, file=console_file(), highlight=False)
+    with (
+        Progress(plan.pending, console, plan.minutes()) as shown,
+        _mirrored(mirror, outcome) as opened,
+        scratch(workspace) as folder,
+        silenced(workspace),
+    ):
+        for warning in outcome.warnings:
+            shown.warn(warning)
+        observer = _Recorder(outcome, opened, shown)
+        try:
+            _executor(trials, observer, execution, folder)
+        except KeyboardInterrupt:
+            raise Interrupted(_finish(outcome)) from None
+
+
+def _executor(trials: list[Trial], observer: Observer, execution: Execution, folder: Path) -> None:
+    if execution.executor == "local":
+        run_local(trials, observer, execution)
+    else:
+        from suite.running.cluster import run_ray
+
+        run_ray(trials, observer, execution, folder)
+
+
+class _Recorder:
+    """Writes each record the moment it is there; MLflow and the display come after it, and cannot undo it."""
+
+    def __init__(self, outcome: Outcome, mirror: Mirror | None, shown: Progress) -> None:
+        self._outcome, self._mirror, self._shown = outcome, mirror, shown
+        self.started, self.ended = shown.started, shown.ended
+
+    def event(self, trial: Trial, event: dict[str, Any]) -> None:
+        if "warning" in event:
+            self._outcome.warnings.append(event["warning"])
+        self._shown.event(trial, event)
+        stop_if_asked()
+
+    def record(self, trial: Trial, record: Record) -> None:
+        path = records.write(self._outcome.plan.workspace, record)
+        self._outcome.ran += 1
+        if self._mirror is not None:
+            self._mirror.log(record)
+        self._shown.record(trial, record)
+        if "conflict" in path.name:
+            self.event(trial, {"warning": f"{trial.name}: {record.task} has other values than before, see {path.name}"})
+
+
+@contextlib.contextmanager
+def _mirrored(open_mirror: OpenMirror | None, outcome: Outcome) -> Iterator[Mirror | None]:
+    """Yields the mirror, or None where there is none; at the end it is given time."""
+    mirror = open_mirror(Path(outcome.plan.workspace), outcome.warnings.append) if open_mirror else None
+    if mirror is None:
+        yield None
+        return
+    outcome.tracking = mirror.uri
+    patience = INTERRUPTED_SECONDS
+    try:
+        yield mirror
+        patience = MIRROR_SECONDS
+    finally:
+        missed = mirror.close(patience)
+        if missed:
+            why = f" ({mirror.problem})" if mirror.problem else ""
+            outcome.warnings.append(f"{missed} records are not in MLflow yet{why}: `suite sync` mirrors them")
+
+
+def _finish(outcome: Outcome) -> Outcome:
+    keys = [cell.key for cell in outcome.plan.cells]
+    found = records.read_keys(outcome.plan.workspace, keys, outcome.warnings)
+    outcome.records = [found[key] for key in keys if key in found]
+    return outcome

@@ -1,0 +1,384 @@
+"""The only file that imports MLflow: mirrors records into runs, and never costs a score.
+
+MLflow is a view: every run can be rebuilt from the records by ``suite sync``. A run is a trial, found by its
+checkpoint key; a tag per task, written last, says which record it shows, so mirroring twice changes nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import importlib.util
+import logging
+import os
+import queue
+import threading
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from suite.errors import UserError
+from suite.tracking import mirror
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+    from suite.records import Record
+
+#: The tracking URI that turns tracking off.
+OFF = "off"
+
+#: Set before MLflow is imported: no telemetry, no printing, and a server that is away is given up soon.
+ENVIRONMENT = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
+    "GIT_PYTHON_REFRESH": "quiet",
+}
+
+#: Metrics in one call; MLflow takes 1,000 entities.
+BATCH = 800
+
+_logger = logging.getLogger(__name__)
+
+
+def resolve_uri(uri: str | None, workspace: Path) -> str:
+    """Returns the tracking URI: the given one, else ``MLFLOW_TRACKING_URI``, else the workspace's own store.
+
+    Raises:
+        UserError: If it is a plain folder, which MLflow no longer keeps runs in.
+    """
+    chosen = uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{workspace.absolute() / 'mlflow.db'}"
+    if chosen != OFF and ("://" not in chosen or chosen.startswith("file:")):
+        raise UserError(f"tracking URI '{chosen}' is not a store; use sqlite:///PATH, http://HOST:PORT or {OFF}")
+    return chosen
+
+
+def database(uri: str) -> Path | None:
+    """Returns the file of a SQLite store, None for any other."""
+    path = uri.removeprefix("sqlite:///").split("?")[0]
+    return Path(path).absolute() if uri.startswith("sqlite:///") and path else None
+
+
+class Tracker:
+    """Mirrors records while a run goes on, in a thread of its own: no call to it waits or raises.
+
+    MLflow's import, a new store's migrations (seconds) and each record (a tenth of a second on SQLite) would
+    otherwise be paid by the driver, which has workers to feed. What could not be mirrored is kept, tried again
+    with the next record and at the end, and left to ``suite sync`` after that.
+
+    Args:
+        uri: A tracking URI, ``"off"``, or None for ``MLFLOW_TRACKING_URI`` or the workspace's own store.
+        workspace: The runs folder.
+    """
+
+    def __init__(self, uri: str | None, workspace: Path) -> None:
+        self.uri = resolve_uri(uri, workspace)
+        self.problem = ""
+        _set_environment()
+        self._workspace = workspace
+        self._queue: queue.SimpleQueue[Record | None] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self._logged = self._mirrored = 0
+        self._pending: list[Record] = []
+
+    @property
+    def missed(self) -> int:
+        """How many records are not in MLflow (yet)."""
+        return self._logged - self._mirrored
+
+    def log(self, record: Record) -> None:
+        """Hands over a finished record; returns at once."""
+        if self.uri == OFF:
+            return
+        self._logged += 1
+        self._queue.put(record)
+        if self._thread is None:
+            thread = threading.Thread(target=self._work, name="tracking", daemon=True)
+            try:
+                thread.start()
+                self._thread = thread
+            except RuntimeError as error:  # the system gives no more threads
+                self._warn(error)
+
+    def close(self, timeout: float = 30.0) -> int:
+        """Waits until everything is mirrored, at most ``timeout`` seconds; returns how many records are not."""
+        if self._thread is not None:
+            self._queue.put(None)
+            self._thread.join(timeout)
+        return self.missed
+
+    def _work(self) -> None:
+        store: _Store | None = None
+        last = False
+        while not last:
+            batch = [self._queue.get()]
+            while not self._queue.empty():
+                batch.append(self._queue.get())
+            last = None in batch
+            self._pending += [record for record in batch if record is not None]
+            try:
+                store = store or _Store(self.uri, self._workspace)
+                self._drain(store)
+            except Exception as error:
+                self._warn(error)
+
+    def _drain(self, store: _Store) -> None:
+        """Mirrors what is pending; what fails stays pending, and a store that is away ends the attempt."""
+        waiting, self._pending = by_trial(self._pending), []
+        while waiting:
+            records = waiting.pop(0)
+            try:
+                store.mirror(records)
+                self._mirrored += len(records)
+            except Exception as error:
+                self._warn(error)
+                self._pending += records
+                if not store.answers():
+                    self._pending += [record for trial in waiting for record in trial]
+                    return
+
+    def _warn(self, error: Exception) -> None:
+        if not self.problem:
+            self.problem = first_line(error)
+            _logger.warning("tracking: %s; the run goes on, `suite sync` mirrors the rest", self.problem)
+
+
+def open_tracker(uri: str | None, workspace: Path, warn: Callable[[str], None]) -> Tracker | None:
+    """Returns a tracker, or None where tracking is off or MLflow is not installed.
+
+    Args:
+        uri: As for ``Tracker``.
+        workspace: The runs folder.
+        warn: Takes a line where MLflow is missing.
+
+    Raises:
+        UserError: If the URI is no store.
+    """
+    tracker = Tracker(uri, workspace)
+    if tracker.uri == OFF:
+        return None
+    if importlib.util.find_spec("mlflow") is None:
+        warn("MLflow is not installed: nothing is tracked (--tracking off says so beforehand)")
+        return None
+    return tracker
+
+
+@dataclass(frozen=True)
+class Synced:
+    """What a sync did: how many trials it saw, and how many records MLflow lacked."""
+
+    uri: str
+    trials: int
+    written: int
+
+
+def sync(workspace: Path, uri: str | None = None) -> Synced:
+    """Mirrors every record of a workspace that the store does not have.
+
+    Raises:
+        UserError: If the store does not answer or refuses a record.
+    """
+    from suite.records import read_all
+
+    chosen = resolve_uri(uri, workspace)
+    if chosen == OFF:
+        raise UserError(f"tracking is {OFF}: name a store with --tracking")
+    trials = by_trial(read_all(workspace))
+    written, refused = 0, 0
+    try:
+        store = _Store(chosen, workspace)
+        for trial in trials:
+            try:
+                written += store.mirror(trial)
+            except Exception as error:
+                refused, problem = refused + 1, error
+                store.ping()
+        if refused:
+            raise problem
+    except Exception as error:
+        missing = f"{refused} of {len(trials)} trials not mirrored: " if refused else ""
+        raise UserError(f"tracking store {chosen}: {missing}{first_line(error)}") from error
+    return Synced(chosen, len(trials), written)
+
+
+def run_tables(uri: str) -> dict[str, str]:
+    """Returns the experiments of a store that hold runs of the suite: name -> id.
+
+    Raises:
+        UserError: If there is no such store.
+    """
+    try:
+        found = _client(uri).search_experiments()
+    except Exception as error:
+        raise UserError(f"tracking store {uri}: {first_line(error)}") from error
+    return {e.name: e.experiment_id for e in found if "/" in e.name}
+
+
+def by_trial(records: Iterable[Record]) -> list[list[Record]]:
+    """Returns the records grouped by trial, in order of first appearance."""
+    trials: dict[str, list[Record]] = {}
+    for record in records:
+        trials.setdefault(mirror.trial_key(record), []).append(record)
+    return list(trials.values())
+
+
+def first_line(error: Exception) -> str:
+    """Returns the error in one line."""
+    text = str(error).strip()
+    return text.splitlines()[0][:300] if text else type(error).__name__
+
+
+def _set_environment() -> None:
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+
+
+def _client(uri: str) -> MlflowClient:
+    _set_environment()
+    from mlflow import MlflowClient
+
+    warnings.filterwarnings("ignore", module=r"alembic\.")
+    for name in ("mlflow", "alembic"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    return MlflowClient(tracking_uri=uri)
+
+
+class _Store:
+    """One tracking store. Whatever several drivers could do at once there is done under a file lock.
+
+    Creating a SQLite store from several processes corrupts it, and two drivers that look for the same run and
+    find none would both make it; SQLite serialises writers anyway, so the lock costs nothing. Drivers that
+    share a server but no file can still make a run twice: the search drops all but the oldest.
+    """
+
+    def __init__(self, uri: str, workspace: Path) -> None:
+        self._workspace = workspace
+        self._database = database(uri)
+        home = self._database or workspace.absolute() / "tracking"
+        self._home = home.parent
+        self._home.mkdir(parents=True, exist_ok=True)
+        self._lock = home.with_name(home.name + ".lock")
+        self._remote = uri.startswith("http")
+        self._experiments: dict[str, str] = {}
+        with self._locked():
+            self._client = _client(uri)  # makes a SQLite store that does not exist
+            self.ping()
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        with self._lock.open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+    def ping(self) -> None:
+        """Raises unless the store answers."""
+        self._client.search_experiments(max_results=1)
+
+    def answers(self) -> bool:
+        """Whether the store is there at all, so that a failure was the record's."""
+        with contextlib.suppress(Exception):
+            self.ping()
+            return True
+        return False
+
+    def mirror(self, records: Sequence[Record]) -> int:
+        """Brings one trial's run up to date with its records; returns how many it lacked."""
+        with self._locked():
+            latest = mirror.newest(records)
+            run = self._find(records[0])
+            marks = run.data.tags if run else {}
+            if any(mirror.is_superseded(r, marks.get(mirror.mark_tag(r))) for r in latest.values()):
+                latest = mirror.newest([*self._kept(mirror.trial_key(records[0])), *records])
+                self._client.delete_run(run.info.run_id)  # type: ignore[union-attr]
+                run, marks = None, {}
+            lacking = [r for r in latest.values() if not mirror.is_mirrored(r, marks.get(mirror.mark_tag(r)))]
+            if lacking:
+                run = run or self._create(records[0])
+                for record in lacking:
+                    self._write(run.info.run_id, record)
+                self._finish(run.info.run_id, marks, lacking)
+            return len(lacking)
+
+    def _kept(self, trial_key: str) -> list[Record]:
+        from suite.records import read_all
+
+        return [record for record in read_all(self._workspace) if mirror.trial_key(record) == trial_key]
+
+    def _experiment(self, name: str) -> str:
+        if name not in self._experiments:
+            self._experiments[name] = self._find_experiment(name)
+        return self._experiments[name]
+
+    def _find_experiment(self, name: str) -> str:
+        from mlflow.exceptions import MlflowException
+
+        found = self._client.get_experiment_by_name(name)
+        if found is None:
+            # MLflow's default is a folder below the current directory, wherever that is.
+            location = None if self._remote else (self._home / "artifacts" / name).as_uri()
+            try:
+                return str(self._client.create_experiment(name, artifact_location=location))
+            except MlflowException as error:
+                found = self._client.get_experiment_by_name(name)
+                if error.error_code != "RESOURCE_ALREADY_EXISTS" or found is None:
+                    raise
+        if found.lifecycle_stage == "deleted":
+            self._client.restore_experiment(found.experiment_id)
+        return str(found.experiment_id)
+
+    def _find(self, record: Record) -> Run | None:
+        """Returns the trial's run, or None; of several the oldest stays."""
+        found = self._client.search_runs(
+            [self._experiment(mirror.experiment(record))],
+            f"tags.`suite.checkpoint_key` = '{mirror.trial_key(record)}'",
+        )
+        runs = sorted(found, key=lambda run: (run.info.start_time, run.info.run_id))
+        for duplicate in runs[1:]:
+            self._client.delete_run(duplicate.info.run_id)
+        return runs[0] if runs else None
+
+    def _create(self, record: Record) -> Run:
+        return self._client.create_run(
+            self._experiment(mirror.experiment(record)),
+            start_time=mirror.milliseconds(record.started),
+            run_name=mirror.run_name(record),
+            tags=mirror.trial_tags(record),
+        )
+
+    def _write(self, run_id: str, record: Record) -> None:
+        from mlflow.entities import Metric, Param, RunTag
+
+        from suite.records import pictures_path
+
+        name = mirror.label(record)
+        self._client.log_dict(run_id, asdict(record), f"records/{name}.json")
+        for picture in mirror.pictures(record, pictures_path(self._workspace, record.key)):
+            self._client.log_artifact(run_id, str(picture), f"pictures/{name}")
+        metrics = [Metric(*point) for point in mirror.points(record, self._curves(record))]
+        params = [Param(*item) for item in mirror.params(record).items()]
+        tags = [RunTag(*item) for item in mirror.record_tags(record).items()]
+        while len(metrics) > BATCH:
+            self._client.log_batch(run_id, metrics[:BATCH])
+            metrics = metrics[BATCH:]
+        # A batch writes its tags last, and the mark is the last tag: a kill in between is mended by writing again.
+        self._client.log_batch(run_id, metrics, params, tags)
+
+    def _curves(self, record: Record) -> dict[str, Any]:
+        from suite.records import load_values
+
+        if not record.values:
+            return {}
+        values = load_values(self._workspace, record.key)
+        return {name.removeprefix("curve/"): value for name, value in values.items() if name.startswith("curve/")}
+
+    def _finish(self, run_id: str, marks: dict[str, str], lacking: Sequence[Record]) -> None:
+        after = marks | {mirror.mark_tag(record): mirror.stamp(record) for record in lacking}
+        statuses = [mark.split(" ")[1] for tag, mark in after.items() if tag.startswith("suite.record.")]
+        end = max(mirror.milliseconds(record.finished) for record in lacking)
+        self._client.set_terminated(run_id, mirror.status(statuses), end_time=end)

@@ -1,0 +1,12 @@
+from . import checkpoints as checkpoints
+from .baseline import Baseline as Baseline
+from .baseline import Discrete as Discrete
+from .baseline import Group as Group
+from .baseline import Latents as Latents
+from .baseline import Values as Values
+from .budgets import BUDGET_VERSIONS as BUDGET_VERSIONS
+from .budgets import BUDGETS as BUDGETS
+from .budgets import PRECISIONS as PRECISIONS
+from .loop import TrainingReport as TrainingReport
+from .loop import build as build
+from .loop import train as train

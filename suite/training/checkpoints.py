@@ -1,0 +1,108 @@
+"""Checkpoints: tensors as safetensors, the rest as JSON with the tensors' checksum; never pickle."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from suite.errors import UserError
+from suite.files import write_atomically
+
+TENSORS, META = "model.safetensors", "checkpoint.json"
+FORMAT = 1
+
+
+class CorruptCheckpoint(Exception):
+    """A checkpoint that cannot be trusted: unreadable, of the wrong checksum, or not of this model."""
+
+
+def save(folder: Path, baseline: nn.Module, meta: Mapping[str, Any]) -> None:
+    """Writes a baseline's parameters and buffers with what is to be known of them.
+
+    Raises:
+        UserError: If the folder cannot be written.
+    """
+    write(folder, state_of(baseline), meta)
+
+
+def load(folder: Path, baseline: nn.Module) -> dict[str, Any]:
+    """Puts a checkpoint's tensors into ``baseline`` and returns what was written beside them.
+
+    Raises:
+        FileNotFoundError: If there is no checkpoint.
+        CorruptCheckpoint: If there is one that cannot be trusted.
+    """
+    tensors, meta = read(folder)
+    restore(baseline, tensors, folder)
+    return meta
+
+
+def state_of(module: nn.Module) -> dict[str, Tensor]:
+    """Returns copies of a module's parameters and buffers (tied tensors stand once under each name)."""
+    return {name: tensor.detach().cpu().contiguous().clone() for name, tensor in module.state_dict().items()}
+
+
+def restore(module: nn.Module, tensors: Mapping[str, Tensor], folder: Path) -> None:
+    """Puts tensors into a module; a buffer takes the shape that it had when it was written.
+
+    Raises:
+        CorruptCheckpoint: If the tensors are not this module's.
+    """
+    owners = {f"{path}.{name}".lstrip("."): (m, name) for path, m in module.named_modules() for name in m._buffers}
+    current = module.state_dict()
+    wrong = [name for name in tensors if name not in current and name not in owners]
+    for name, old in current.items():
+        if name not in tensors or (name not in owners and tensors[name].shape != old.shape):
+            wrong.append(name)
+    if wrong:
+        raise CorruptCheckpoint(f"{folder}: not a checkpoint of this model ({', '.join(wrong[:3])})")
+    device = next((tensor.device for tensor in current.values()), torch.device("cpu"))
+    for name in tensors.keys() & owners.keys():
+        owner, leaf = owners[name]
+        owner._buffers[leaf] = tensors[name].to(device, copy=True)
+    module.load_state_dict(dict(tensors))
+
+
+def write(folder: Path, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
+    """Writes tensors and JSON, each atomically, the JSON last: without it there is no checkpoint."""
+    from safetensors.torch import save as serialize
+
+    data = serialize(dict(tensors))
+    note = {"format": FORMAT, "sha256": hashlib.sha256(data).hexdigest(), "meta": dict(meta)}
+    write_atomically(folder / TENSORS, data)
+    write_atomically(folder / META, json.dumps(note, indent=1).encode())
+
+
+def read(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Returns tensors and meta.
+
+    Raises:
+        FileNotFoundError: If there is no checkpoint.
+        CorruptCheckpoint: If the checksum is wrong or a file cannot be read.
+    """
+    from safetensors.torch import load as parse
+
+    text = (folder / META).read_bytes()
+    try:
+        note = json.loads(text)
+        data = (folder / TENSORS).read_bytes()
+        if hashlib.sha256(data).hexdigest() != note["sha256"]:
+            raise CorruptCheckpoint(f"{folder / TENSORS}: wrong checksum")
+        return parse(data), note["meta"]
+    except (ValueError, KeyError, TypeError, OSError) as error:
+        raise CorruptCheckpoint(f"{folder}: {type(error).__name__} {error}") from error
+
+
+def set_aside(folder: Path) -> Path:
+    """Renames a corrupt checkpoint so that it is out of the way and yet not lost; returns its new path."""
+    for number in range(1, 1_000):
+        aside = folder.with_name(folder.name + (".corrupt" if number == 1 else f".corrupt-{number}"))
+        if not aside.exists():
+            return folder.rename(aside)
+    raise UserError(f"too many corrupt checkpoints beside {folder}")

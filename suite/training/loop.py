@@ -1,0 +1,252 @@
+"""The one training loop: resident tensors, fresh binarization, fused Adam, nothing per step that waits or copies."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from suite.data import Batch, Dataset, DataSpec
+from suite.errors import Diverged, Unsupported, unknown
+from suite.seeds import derive, global_seed
+from suite.training import checkpoints
+from suite.training.adam import Adam
+from suite.training.baseline import Baseline
+from suite.training.budgets import BUDGETS, PRECISIONS
+from suite.training.feed import Feed
+from suite.training.terms import Terms
+
+#: Share of the budget, at its end, over which the learning rate falls linearly to zero. At a constant rate the last
+#: weights are one sample of Adam's walk around the optimum, and a score would measure which one it happened to be.
+ANNEAL = 0.1
+#: Seconds between two epoch checkpoints: for a shorter run one costs more than it can save.
+SAVE_SECONDS = 30.0
+
+
+@dataclass
+class TrainingReport:
+    """What training cost and how it went.
+
+    Attributes:
+        steps: Steps taken.
+        images: Images presented.
+        seconds: Wall time, that of interrupted runs up to their last epoch checkpoint included.
+        curves: Term of the loss -> [(step, mean over the epoch that ends there), ...].
+    """
+
+    steps: int = 0
+    images: int = 0
+    seconds: float = 0.0
+    curves: dict[str, list[tuple[int, float]]] = field(default_factory=dict)
+
+    @property
+    def images_per_second(self) -> float:
+        """The training rate."""
+        return self.images / self.seconds if self.seconds else 0.0
+
+
+def build(
+    cls: type[Baseline], spec: DataSpec, params: dict[str, Any], seed: int, device: str | torch.device
+) -> Baseline:
+    """Makes a baseline, initialized from a stream of its own: the same on every device."""
+    with global_seed(seed, "init"):
+        return cls(spec, **params).to(device)
+
+
+def train(
+    baseline: Baseline,
+    dataset: Dataset,
+    *,
+    seed: int,
+    budget: str,
+    precision: str = "float32",
+    resume: Path | None = None,
+    report: Callable[[dict[str, Any]], None] | None = None,
+) -> TrainingReport:
+    """Trains a baseline in place: ``fit``, then gradient steps until the budget of images is presented.
+
+    A run that was interrupted goes on from its last epoch checkpoint and ends with the same bits as an
+    undisturbed one. What a baseline carries from epoch to epoch must therefore be a parameter or a buffer.
+
+    Args:
+        baseline: The model, on the device of the dataset.
+        dataset: The data; its test split is not touched.
+        seed: The trial's seed; every random stream is derived from it by name.
+        budget: One of ``BUDGETS``.
+        precision: ``"float32"``, or ``"bf16"``: products in bfloat16, weights and optimizer in float32.
+        resume: Folder of the epoch checkpoints, removed at the end; None to write none.
+        report: Takes ``{"step", "steps", "epoch", "images", "seconds", term: mean, ...}`` after every epoch.
+
+    Raises:
+        Diverged: With the step and its terms, if a loss or a weight is not finite.
+        ContractError: If ``loss`` does not return what it should.
+        UserError: If the budget or the precision does not exist.
+    """
+    if budget not in BUDGETS:
+        raise unknown("budget", budget, BUDGETS)
+    if precision not in PRECISIONS:
+        raise unknown("precision", precision, PRECISIONS)
+    if baseline.supervision != "none" and not dataset.info.labels:
+        raise Unsupported(f"trains on labels, and {dataset.info.name} has none")
+    run = _Run(baseline, dataset, seed, BUDGETS[budget], precision)
+    if not (resume and run.restore(resume)):
+        run.fit()
+    run.begin()
+    run.epochs(resume, report)
+    if resume:
+        shutil.rmtree(resume, ignore_errors=True)
+    return run.done
+
+
+class _Run:
+    """One training run: where it stands, and how to take it on."""
+
+    def __init__(self, baseline: Baseline, dataset: Dataset, seed: int, budget: int, precision: str) -> None:
+        self.baseline, self.dataset, self.seed, self.precision = baseline, dataset, seed, precision
+        self.labels = baseline.supervision != "none"
+        self.images = len(dataset.train)
+        self.batch = min(baseline.batch_size, self.images)
+        self.per_epoch = self.images // self.batch  # what is left over waits for the next permutation
+        self.device = dataset.train.grey.device
+        self.adam: Adam | None = None
+        self.epoch = 0
+        self.done = TrainingReport()
+        self.began = time.perf_counter()
+        parameters = [p for p in baseline.parameters() if p.requires_grad]
+        trains = bool(parameters) and type(baseline).loss is not Baseline.loss
+        self.steps = max(1, budget // self.batch) if trains else 0
+        if trains:
+            fused = self.device.type in {"cpu", "cuda"} and all(p.is_floating_point() for p in parameters)
+            self.adam = Adam(parameters, baseline.learning_rate, fused)
+            self.feed = Feed(dataset, baseline.trains_on, self.labels, self.batch)
+
+    def fit(self) -> None:
+        """Closed-form training, where the baseline has any."""
+        if type(self.baseline).fit is not Baseline.fit:
+            with global_seed(self.seed, "fit"):
+                self.baseline.fit(self.dataset.train_set(self.labels))
+        self._tick()
+
+    def begin(self) -> None:
+        """Hands over the training split, at a first start and whenever the run goes on."""
+        if type(self.baseline).begin is not Baseline.begin:
+            with global_seed(self.seed, "begin"):
+                self.baseline.begin(self.dataset.train_set(self.labels))
+
+    def epochs(self, resume: Path | None, report: Callable[[dict[str, Any]], None] | None) -> None:
+        """Takes all epochs that are still to come."""
+        saved = time.perf_counter()
+        stop = False
+        while self.done.steps < self.steps and not stop:
+            self._seed_epoch()
+            means = self._steps()
+            stop = self._after_epoch()
+            self.epoch += 1
+            self._tick()
+            if report:
+                report(self._progress() | means)
+            if resume and not stop and self.done.steps < self.steps and time.perf_counter() - saved > SAVE_SECONDS:
+                self.save(resume)
+                saved = time.perf_counter()
+        self._check_weights()
+
+    def _steps(self) -> dict[str, float]:
+        """Takes the steps of one epoch and returns the mean of every term of the loss."""
+        assert self.adam is not None
+        terms_of_epoch = Terms(self.done.steps)
+        self.baseline.train()
+        first = self.done.steps
+        steps = range(first, min(first + self.per_epoch, self.steps))
+        for batch in self.feed.epoch(self.seed, self.epoch, steps, self.steps):
+            with self._autocast():
+                terms = self.baseline.loss(batch)
+            terms_of_epoch.add(terms, self.batch)
+            loss = terms["loss"]
+            self.adam.zero_grad()
+            loss.mean(dtype=torch.promote_types(loss.dtype, torch.float32)).backward()
+            self.adam.lr = self.baseline.learning_rate * min(1.0, (1.0 - batch.progress) / ANNEAL)
+            self.adam.step()
+        means_of_epoch = terms_of_epoch.close() | self._monitor(batch)
+        self.done.steps += len(steps)
+        self.done.images += len(steps) * self.batch
+        for name, value in means_of_epoch.items():
+            self.done.curves.setdefault(name, []).append((self.done.steps, value))
+        return means_of_epoch
+
+    def _monitor(self, batch: Batch) -> dict[str, float]:
+        return {name: torch.as_tensor(value).item() for name, value in self.baseline.monitor(batch).items()}
+
+    def _autocast(self) -> AbstractContextManager[Any]:
+        return torch.autocast(self.device.type, torch.bfloat16) if self.precision == "bf16" else nullcontext()
+
+    def _after_epoch(self) -> bool:
+        if type(self.baseline).after_epoch is Baseline.after_epoch:
+            return False
+        sets = self.dataset.train_set(self.labels), self.dataset.val_set(self.labels)
+        return bool(self.baseline.after_epoch(self.epoch, *sets))
+
+    def _seed_epoch(self) -> None:
+        """Each epoch has streams of its own, so that an epoch checkpoint needs to keep no generator's state."""
+        state = derive(self.seed, "noise", self.epoch)
+        torch.manual_seed(state)
+        random.seed(state)
+        np.random.seed(state % 2**32)
+
+    def _tick(self) -> None:
+        now = time.perf_counter()
+        self.done.seconds += now - self.began
+        self.began = now
+
+    def _progress(self) -> dict[str, Any]:
+        done = self.done
+        return {
+            "step": done.steps,
+            "steps": self.steps,
+            "epoch": self.epoch,
+            "images": done.images,
+            "seconds": done.seconds,
+        }
+
+    def _check_weights(self) -> None:
+        for name, parameter in self.baseline.named_parameters():
+            if not bool(torch.isfinite(parameter).all()):
+                raise Diverged(f"step {self.done.steps}: the weights '{name}' are not finite")
+
+    def save(self, folder: Path) -> None:
+        """Writes an epoch checkpoint: model, optimizer, where we stand."""
+        assert self.adam is not None
+        tensors = {f"model/{name}": tensor for name, tensor in checkpoints.state_of(self.baseline).items()}
+        for i, state in self.adam.state.items():
+            tensors |= {f"optimizer/{i}/{key}": value.detach().cpu().contiguous() for key, value in state.items()}
+        done = {"images": self.done.images, "seconds": self.done.seconds, "curves": self.done.curves}
+        checkpoints.write(folder, tensors, {"epoch": self.epoch, "steps": self.done.steps, **done})
+
+    def restore(self, folder: Path) -> bool:
+        """Takes up an epoch checkpoint and returns whether there was one; a corrupt one is set aside."""
+        if self.adam is None:
+            return False
+        try:
+            tensors, meta = checkpoints.read(folder)
+            model = {name.removeprefix("model/"): t for name, t in tensors.items() if name.startswith("model/")}
+            checkpoints.restore(self.baseline, model, folder)
+        except FileNotFoundError:
+            return False
+        except checkpoints.CorruptCheckpoint:
+            checkpoints.set_aside(folder)
+            return False
+        for name, tensor in tensors.items():
+            if name.startswith("optimizer/"):
+                _, i, key = name.split("/")
+                self.adam.state_of(int(i))[key].copy_(tensor)
+        self.epoch = meta["epoch"]
+        curves = {name: [(int(s), float(v)) for s, v in points] for name, points in meta["curves"].items()}
+        self.done = TrainingReport(meta["steps"], meta["images"], meta["seconds"], curves)
+        return True

@@ -1,0 +1,150 @@
+"""Charging: every rate against a value that mathematics gives."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import distributions as D
+
+from suite.contract import Discrete
+from suite.errors import ContractError
+from suite.measuring.coding import charge, draw
+from suite.measuring.priors import GaussianPrior, Moments, histogram, histogram_prior, mean_code_rate
+
+
+def _rng(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def _codes(n: int = 500, d: int = 5) -> torch.Tensor:
+    return torch.randn(n, d, generator=_rng()) @ torch.randn(d, d, generator=_rng(1)) + 3
+
+
+@pytest.mark.parametrize("d", [5, 300])
+def test_moments_added_in_batches_are_those_of_the_whole(d: int) -> None:
+    codes = _codes(d=d)
+    moments = Moments.empty(d, torch.device("cpu"))
+    for part in codes.split(130):
+        moments = moments.add(part)
+    covariance = torch.cov(codes.double().T, correction=0)
+    torch.testing.assert_close(moments.mean, codes.double().mean(0))
+    torch.testing.assert_close(moments.variances, covariance.diagonal())
+    if d <= 256:
+        torch.testing.assert_close(moments.covariance, covariance)
+
+
+def test_posterior_variances_add_to_the_covariance() -> None:
+    loc, variance = _codes(), torch.rand(500, 5, generator=_rng(2))
+    with_variance = Moments.empty(5, loc.device).add(loc, variance)
+    without = Moments.empty(5, loc.device).add(loc)
+    expected = without.covariance + torch.diag(variance.double().mean(0))
+    torch.testing.assert_close(with_variance.covariance, expected)
+
+
+@pytest.mark.parametrize("full", [True, False])
+def test_gaussian_rate_is_the_exact_divergence(full: bool) -> None:
+    codes = _codes()
+    moments = Moments.empty(5, codes.device).add(codes)
+    covariance = moments.covariance if full else moments.variances
+    prior = GaussianPrior(Moments(moments.mean, covariance, 500))
+    scale = torch.rand(500, 5, generator=_rng(3)) + 0.1
+    reference = D.MultivariateNormal(moments.mean, covariance if full else torch.diag(covariance))
+    q = D.MultivariateNormal(codes.double(), torch.diag_embed(scale.double() ** 2))
+    torch.testing.assert_close(prior.kl(codes, scale), D.kl_divergence(q, reference))
+    torch.testing.assert_close(prior.log_prob(codes), reference.log_prob(codes.double()))
+
+
+@pytest.mark.parametrize("d", [5, 300])
+def test_mean_code_rate_is_the_mean_of_the_images_rates(d: int) -> None:
+    codes, jitter = _codes(d=d), torch.tensor(0.03, dtype=torch.float64)
+    moments = Moments.empty(d, codes.device).add(codes)
+    scale = torch.rand(d, generator=_rng(4)).double() + 0.2
+    prior = GaussianPrior(moments.plus(scale**2 + jitter))
+    expected = prior.kl(codes, scale.expand(500, d)).mean()
+    torch.testing.assert_close(mean_code_rate(moments, scale, jitter), expected, rtol=1e-9, atol=1e-9)
+
+
+def test_a_channel_of_pure_noise_costs_nothing() -> None:
+    moments = Moments.empty(5, torch.device("cpu")).add(_codes())
+    huge = torch.full((5,), 1e4, dtype=torch.float64)
+    assert float(mean_code_rate(moments, huge, torch.tensor(0.01).double())) < 1e-4
+
+
+def test_prior_draws_have_the_priors_moments() -> None:
+    moments = Moments.empty(5, torch.device("cpu")).add(_codes())
+    like = torch.zeros(20000, 5)
+    draws = GaussianPrior(moments).sample(like, torch.randn(20000, 5, generator=_rng())).double()
+    torch.testing.assert_close(torch.cov(draws.T), moments.covariance, rtol=0.1, atol=0.2)
+
+
+def test_a_discrete_code_costs_its_smoothed_frequency() -> None:
+    counts = torch.tensor([[8.0, 0.0], [3.0, 5.0]])
+    log_p = histogram(counts, 8)
+    torch.testing.assert_close(log_p.exp(), torch.tensor([[9 / 10, 1 / 10], [4 / 10, 6 / 10]], dtype=torch.float64))
+    z = torch.tensor([[0, 1], [1, 1]])
+    rate, _, exact = charge(Discrete(z, 2), histogram_prior(log_p, z), z, "here")
+    expected = -torch.tensor([0.9 * 0.6, 0.1 * 0.6], dtype=torch.float64).log()
+    torch.testing.assert_close(rate, expected)
+    assert exact
+
+
+CASES = {
+    "normal": (D.Normal(torch.tensor([[0.5, -1.0]]), torch.tensor([[0.3, 2.0]])), D.Normal(0.0, 1.0)),
+    "independent": (
+        D.Independent(D.Normal(torch.tensor([[0.5, -1.0]]), torch.tensor([[0.3, 2.0]])), 1),
+        D.Normal(torch.zeros(2), torch.ones(2)),
+    ),
+    "categorical": (D.Categorical(logits=torch.tensor([[1.0, 0.0, -1.0]])), D.Categorical(logits=torch.zeros(3))),
+    "bernoulli": (D.Bernoulli(logits=torch.tensor([[1.0, -2.0]])), D.Bernoulli(logits=torch.zeros(2))),
+    "beta": (D.Beta(torch.tensor([[2.0]]), torch.tensor([[3.0]])), D.Beta(torch.tensor([1.0]), torch.tensor([1.0]))),
+    "laplace against normal": (D.Laplace(torch.tensor([[0.3]]), torch.tensor([[0.5]])), D.Normal(0.0, 1.0)),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_rates_are_exact_where_torch_knows_them_and_unbiased_everywhere(case: str) -> None:
+    q, p = CASES[case]
+    many = q.expand(torch.Size((40000, *q.batch_shape[1:])))
+    z = draw(many, _rng())
+    rate, ratio, exact = charge(many, p, z, case)
+    try:
+        base_q, base_p = (getattr(d, "base_dist", d) for d in (q, p))
+        known = float(D.kl_divergence(base_q, base_p.expand(base_q.batch_shape)).sum())
+        assert exact and float(rate[0]) == pytest.approx(known, rel=1e-5)
+    except NotImplementedError:
+        known = float(ratio.mean())
+        assert not exact and torch.equal(rate, ratio)
+    error = 4 * float(ratio.std()) / math.sqrt(len(ratio))
+    assert float(ratio.mean()) == pytest.approx(known, abs=error)
+
+
+def test_a_mixture_posterior_is_charged_by_sampling() -> None:
+    mixture = D.MixtureSameFamily(
+        D.Categorical(logits=torch.zeros(10, 2)), D.Normal(torch.tensor([[-1.0, 1.0]]).expand(10, 2), torch.ones(10, 2))
+    )
+    _, _, exact = charge(mixture, D.Normal(0.0, 1.0), draw(mixture, _rng()), "here")
+    assert not exact
+
+
+def test_prior_and_posterior_that_do_not_fit_are_a_breach_of_contract() -> None:
+    q = D.Normal(torch.zeros(4, 3), torch.ones(4, 3))
+    with pytest.raises(ContractError, match="do not fit"):
+        charge(q, D.Normal(torch.zeros(2), torch.ones(2)), torch.zeros(4, 3), "here")
+    with pytest.raises(ContractError, match="do not fit"):
+        charge(q, D.Normal(torch.zeros(9, 4, 3), torch.ones(9, 4, 3)), torch.zeros(4, 3), "here")
+
+
+def test_draws_follow_the_suites_own_noise_and_leave_the_global_streams_alone() -> None:
+    q = D.Beta(torch.full((5, 2), 2.0), torch.full((5, 2), 3.0))
+    before = torch.get_rng_state()
+    first, second = draw(q, _rng(7)), draw(q, _rng(7))
+    assert torch.equal(first, second) and torch.equal(before, torch.get_rng_state())
+    assert not torch.equal(first, draw(q, _rng(8)))
+
+
+def test_categorical_draws_have_the_right_frequencies() -> None:
+    logits = torch.tensor([0.5, 0.3, 0.2]).log().expand(30000, 3)
+    counts = torch.bincount(draw(D.Categorical(logits=logits), _rng()), minlength=3) / 30000
+    torch.testing.assert_close(counts, torch.tensor([0.5, 0.3, 0.2]), atol=0.015, rtol=0)

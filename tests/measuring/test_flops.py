@@ -1,0 +1,82 @@
+"""Operations per image: exact where arithmetic gives them, torch's own counter's everywhere else."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from suite import training
+from suite.contract import Baseline, DataSpec
+from suite.errors import TrialTimeout
+from suite.measuring.flops import IMAGES, flops_per_image
+from suite.measuring.trust import Frozen
+from suite.seeds import global_seed
+from tests.models import builtin, digits, subject_of
+
+
+class Layers(Baseline):
+    """A convolution of 3 x 3 into 5 channels at stride 2, and a linear decoder."""
+
+    def __init__(self, spec: DataSpec) -> None:
+        super().__init__(spec)
+        self.encoder = nn.Conv2d(1, 5, 3, stride=2, padding=1)
+        self.decoder = nn.Linear(5 * 14 * 14, spec.pixels)
+
+    def encode(self, x: Tensor) -> dict[str, Any]:
+        return {"z": self.encoder(x).flatten(1)}
+
+    def decode(self, values: Any) -> Tensor:
+        return self.decoder(values["z"]).sigmoid().view(-1, *self.spec.shape)
+
+
+class Inferring(Layers):
+    """The same where autograd, which takes a linear layer apart, is out of the way altogether."""
+
+    def decode(self, values: Any) -> Tensor:
+        with torch.inference_mode():
+            return super().decode(values)
+
+
+@pytest.mark.parametrize("cls", [Layers, Inferring])
+def test_a_multiply_add_is_two_operations(cls: type[Baseline]) -> None:
+    assert flops_per_image(subject_of(cls).model, digits()) == 2 * (5 * 9 * 14 * 14 + 5 * 14 * 14 * 784)
+
+
+@pytest.mark.parametrize("name", ["copy", "pca", "vae", "conv_vae", "bernoulli_mixture", "swwae", "vunet", "acn"])
+def test_the_figures_are_those_of_torchs_own_counter(name: str) -> None:
+    model = subject_of(builtin(name)).model
+    with FlopCounterMode(display=False) as counter, global_seed("flops"):
+        model.decode(model.means(digits().train.grey[:IMAGES]))
+    assert flops_per_image(model, digits()) == counter.get_total_flops() // IMAGES
+    assert (counter.get_total_flops() > 0) == (name != "copy")
+
+
+def test_what_cannot_be_counted_is_none() -> None:
+    assert flops_per_image(Frozen(training.build(Baseline, digits().spec, {}, 0, "cpu")), digits()) is None
+
+
+def test_a_timeout_is_not_taken_for_a_failure_to_count() -> None:
+    class Late(Layers):
+        def encode(self, x: Tensor) -> dict[str, Any]:
+            raise TrialTimeout(1.0)
+
+    with pytest.raises(TrialTimeout):
+        flops_per_image(Frozen(training.build(Late, digits().spec, {}, 0, "cpu")), digits())
+
+
+def test_training_and_counting_leave_torchs_compiler_unloaded() -> None:
+    code = """
+import sys
+from tests.models import builtin, digits, subject_of
+from suite.measuring.flops import flops_per_image
+assert flops_per_image(subject_of(builtin("vae"), "smoke").model, digits()) > 0
+print(*{"torch._dynamo", "torch._inductor", "sympy"} & sys.modules.keys())
+"""
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout.split() == []

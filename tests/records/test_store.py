@@ -1,0 +1,186 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from suite import records
+from suite.contract import Measure, Metric
+from suite.errors import ContractError, UserError
+from suite.measuring import measured
+from suite.planning.cells import Cell
+from suite.plugins.source import Source
+
+OLD = Path(__file__).parents[1] / "files" / "record-schema-1.json"
+KEY = "0123456789abcdef" * 4
+
+
+def record(value: float = 1.5, key: str = KEY, status: str = "ok", **changes: object) -> records.Record:
+    metrics = {"nats": {"value": value, "unit": "nats", "direction": "lower", "se": 0.1, "n": 400}}
+    fields = {"task": "reconstruction", "baseline": "vae", "dataset": "digits", "seed": 0, "metrics": metrics}
+    return records.Record(key=key, status=status, **(fields | changes))
+
+
+def test_a_record_that_was_written_is_read_back_the_same(tmp_path: Path) -> None:
+    written = record(notes=["Monte Carlo"], ingredients={"task": {"class": "T"}}, cost={"train_seconds": 2.5})
+    path = records.write(tmp_path, written)
+    assert path == tmp_path / "records" / f"{KEY[:32]}.json"
+    assert records.read_all(tmp_path) == [written]
+    assert list(path.parent.iterdir()) == [path]  # no temporary file stays behind
+
+
+def test_a_folder_of_published_records_is_read_like_a_workspace(tmp_path: Path) -> None:
+    records.write(tmp_path, record())
+    assert records.read_all(tmp_path / "records") == records.read_all(tmp_path)
+    assert records.read_all(tmp_path / "nothing") == []
+
+
+def test_a_record_of_the_first_schema_still_loads_with_every_value(tmp_path: Path) -> None:
+    raw = json.loads(OLD.read_text())
+    (tmp_path / f"{raw['key'][:32]}.json").write_text(OLD.read_text())
+    (old,) = records.read_all(tmp_path)
+    assert dataclasses.asdict(old) == raw
+
+
+def test_fields_an_older_record_lacks_take_defaults_and_unknown_ones_are_dropped(tmp_path: Path) -> None:
+    names = ("schema", "key", "status", "task", "baseline", "dataset", "seed", "metrics")
+    raw = {name: value for name, value in json.loads(OLD.read_text()).items() if name in names}
+    (tmp_path / f"{raw['key'][:32]}.json").write_text(json.dumps(raw | {"mood": "good"}))
+    (old,) = records.read_all(tmp_path)
+    assert (old.metrics["nats"]["value"], old.supervision, old.flags) == (99.5, "none", [])
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b'{"schema": 1, "key": "0123', b"[]", b"\xff\xfe", b"{}", b'{"schema": 1}'],
+    ids=["empty", "cut", "list", "bytes", "nothing", "fields"],
+)
+def test_a_corrupt_record_is_named_set_aside_and_missing(tmp_path: Path, content: bytes) -> None:
+    path = records.write(tmp_path, record())
+    records.write(tmp_path, record(key="f" * 64))
+    path.write_bytes(content)
+    warnings: list[str] = []
+    assert [found.key for found in records.read_all(tmp_path, warnings=warnings)] == ["f" * 64]
+    assert len(warnings) == 1
+    assert path.name in warnings[0]
+    assert not path.exists()
+    assert path.with_name(path.name + ".corrupt").read_bytes() == content
+
+
+def test_a_record_under_another_key_than_its_own_is_corrupt(tmp_path: Path) -> None:
+    path = records.write(tmp_path, record())
+    path.rename(path.with_name("f" * 32 + ".json"))
+    assert records.read_all(tmp_path, warnings=[]) == []
+
+
+def test_a_record_of_a_newer_schema_is_left_alone_and_named(tmp_path: Path) -> None:
+    path = records.write(tmp_path, record())
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"schema": records.SCHEMA + 1}))
+    warnings: list[str] = []
+    assert records.read_all(tmp_path, warnings=warnings) == []
+    assert "newer" in warnings[0]
+    assert path.exists()
+
+
+def test_other_values_for_one_key_are_kept_beside_the_first_and_flagged(tmp_path: Path) -> None:
+    records.write(tmp_path, record(1.5))
+    second = records.write(tmp_path, record(1.6))
+    third = records.write(tmp_path, record(1.7))
+    assert [second.name, third.name] == [f"{KEY[:32]}.conflict-{n}.json" for n in (1, 2)]
+    warnings: list[str] = []
+    (found,) = records.read_all(tmp_path, warnings=warnings)
+    assert found.metrics["nats"]["value"] == 1.5
+    assert records.IRREPRODUCIBLE in found.flags
+    assert len(warnings) == 2
+
+
+def test_the_same_values_again_raise_no_alarm(tmp_path: Path) -> None:
+    records.write(tmp_path, record(1.5, finished="2026-01-01"))
+    records.write(tmp_path, record(1.5 * (1 + 1e-9), finished="2026-01-02"))
+    warnings: list[str] = []
+    assert len(records.read_all(tmp_path, warnings=warnings)) == 1
+    assert not warnings
+
+
+def test_a_failure_gives_way_to_a_result_but_a_result_to_nothing(tmp_path: Path) -> None:
+    failed = record(status="failed", metrics={}, reason="Diverged")
+    records.write(tmp_path, failed)
+    records.write(tmp_path, record())
+    assert [r.status for r in records.read_all(tmp_path)] == ["ok"]
+    records.write(tmp_path, failed)
+    assert [r.status for r in records.read_all(tmp_path, warnings=[])] == ["ok"]
+
+
+def test_merging_two_machines_takes_the_result_and_raises_an_alarm_for_two(tmp_path: Path) -> None:
+    records.write(tmp_path / "a", record(status="failed", metrics={}))
+    records.write(tmp_path / "b", record(1.5))
+    (merged,) = records.read_all(tmp_path / "a", tmp_path / "b")
+    assert merged.status == "ok"
+    assert not merged.flags
+    records.write(tmp_path / "c", record(1.8))
+    (merged,) = records.read_all(tmp_path / "b", tmp_path / "c", warnings=[])
+    assert records.IRREPRODUCIBLE in merged.flags
+
+
+def test_only_the_records_asked_for_are_read(tmp_path: Path) -> None:
+    records.write(tmp_path, record())
+    (tmp_path / "records" / ("e" * 32 + ".json")).write_text("corrupt, but nobody asks")
+    assert list(records.read_keys(tmp_path, [KEY, "d" * 64])) == [KEY]
+    assert (tmp_path / "records" / ("e" * 32 + ".json")).exists()
+
+
+def test_a_workspace_that_cannot_be_written_is_the_users_to_mend(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(UserError, match="cannot write to"):
+        records.write(tmp_path / "file", record())
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_a_full_disk_is_the_users_to_mend_and_leaves_no_half_record(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    records.write(tmp_path, record(status="failed", metrics={}))
+    real_open = Path.open
+    monkeypatch.setattr(Path, "open", lambda self, *args, **kw: real_open(Path("/dev/full"), *args, **kw))
+    with pytest.raises(UserError, match="No space left"):
+        records.write(tmp_path, record())
+    monkeypatch.undo()
+    assert [r.status for r in records.read_all(tmp_path)] == ["failed"]
+
+
+def test_values_and_curves_come_back_by_name_and_damage_reads_as_none(tmp_path: Path) -> None:
+    path = records.values_path(tmp_path, KEY)
+    path.parent.mkdir()
+    np.savez(path, **{"nats": np.arange(3.0), "curve/loss": np.ones((2, 2))})
+    loaded = records.load_values(tmp_path, KEY)
+    assert sorted(loaded) == ["curve/loss", "nats"]
+    assert loaded["nats"].tolist() == [0, 1, 2]
+    path.write_bytes(path.read_bytes()[:50])
+    assert records.load_values(tmp_path, KEY) == {}
+    assert records.load_values(tmp_path, "f" * 64) == {}
+
+
+def test_metrics_carry_what_the_task_declares_and_nothing_undeclared_or_infinite() -> None:
+    declared = [Metric("nats", "nats", "lower", ""), Metric("rate/*", "nats", "", "")]
+    entries = measured({"nats": Measure(1.0, 0.1, 400), "rate/z": Measure(2.0)}, declared)
+    assert entries["nats"] == {"value": 1.0, "unit": "nats", "direction": "lower", "se": 0.1, "n": 400}
+    assert entries["rate/z"]["se"] is None
+    with pytest.raises(ContractError, match="'luck'"):
+        measured({"luck": Measure(1.0)}, declared)
+    with pytest.raises(ContractError, match="nan"):
+        measured({"nats": Measure(float("nan"))}, declared)
+
+
+def test_a_new_record_says_what_was_run_on_which_machine() -> None:
+    baseline = Source("baseline", "vae", "VAE", "vae.py", {}, "d", "vae.py", {"family": "vae", "supervision": "labels"})
+    task = Source("task", "t", "T", "t.py", {}, "d", "t.py", {"version": 3, "official": True, "primary": "nats"})
+    cell = Cell("t", {}, "vae", {"latent": 2}, "digits", 4, "quick", "float32", KEY, "c" * 64, {"task": "x"})
+    made = cell.ended(baseline, task, "failed", reason="two\nlines", threads=2)
+    assert (made.key, made.seed, made.task_version, made.supervision) == (KEY, 4, 3, "labels")
+    assert made.reason == "two lines"
+    assert made.env["threads"] == 2
+    assert made.env["python"].startswith("3.")
+    assert made.finished.endswith("+00:00")

@@ -1,0 +1,140 @@
+"""Trials on Ray: workers that stay warm, workers that die, and what no node can hold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from suite.errors import UserError
+from suite.planning.cells import Trial
+from suite.planning.plan import make_plan
+from suite.planning.selection import Selection
+from suite.records.record import Record
+from suite.running.cluster import _connected, _environment, _knock, run_ray
+from suite.running.executor import Execution
+from suite.running.run import execute
+from tests.running.test_trial import DIRT
+from tests.toys import write_baseline, write_task
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cluster() -> Iterator[None]:
+    """Starting Ray takes seconds: all tests here share one."""
+    execution = Execution(workers=2)
+    with _environment(execution), _connected(execution):
+        yield
+
+
+class Witness:
+    """An observer that writes down what it is told."""
+
+    def __init__(self) -> None:
+        self.workers: dict[str, str] = {}
+        self.records: dict[tuple[str, int, str], Record] = {}
+        self.open: set[str] = set()
+        self.warnings: list[str] = []
+
+    def started(self, trial: Trial, where: str) -> None:
+        self.workers[trial.name] = where
+        self.open.add(trial.name)
+
+    def event(self, trial: Trial, event: dict[str, Any]) -> None:
+        self.warnings += [event["warning"]] if "warning" in event else []
+
+    def record(self, trial: Trial, record: Record) -> None:
+        self.records[record.baseline, record.seed, record.task] = record
+
+    def ended(self, trial: Trial) -> None:
+        self.open.discard(trial.name)
+
+    def outcomes(self, baseline: str, task: str = "error") -> list[str]:
+        return [r.status for (name, _, measured), r in self.records.items() if (name, measured) == (baseline, task)]
+
+
+def select(folder: Path, baselines: tuple[str, ...], tasks: tuple[str, ...], seeds: int) -> Selection:
+    return Selection(tasks, baselines, ("digits",), tuple(range(seeds)), "smoke", paths=(str(folder / "toys"),))
+
+
+def run(folder: Path, *selections: Selection, **options: Any) -> Witness:
+    witness = Witness()
+    (folder / "scratch").mkdir()
+    trials = [trial for selection in selections for trial in make_plan(selection).trials()]
+    run_ray(trials, witness, Execution(**options), folder / "scratch")
+    return witness
+
+
+def test_a_worker_that_dies_takes_nobody_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    toys = tmp_path / "toys"
+    write_task(toys)
+    write_task(toys, "Second", score="if subject.model.name == 'Half': import os; os.kill(os.getpid(), 9)")
+    write_baseline(toys, "Toy")
+    write_baseline(toys, "Half")
+    write_baseline(toys, "Dirty", encode=DIRT)
+    write_baseline(toys, "Quitter", loss="sys.exit(3)")
+    write_baseline(toys, "Raiser", loss="raise ValueError('no')")
+    write_baseline(toys, "Sleeper", loss="time.sleep(100)")
+    bad = select(tmp_path, ("sleeper", "dirty", "half", "quitter", "raiser"), ("error", "second"), 1)
+    good = select(tmp_path, ("toy",), ("error", "second"), 2)
+    found = run(tmp_path, bad, good, workers=2, timeout=15.0)
+
+    assert len(found.records) == 2 * 7
+    assert not found.open
+    assert found.outcomes("toy") == found.outcomes("toy", "second") == ["ok", "ok"]
+    assert found.outcomes("half") == ["ok"]
+    assert found.outcomes("half", "second") == ["killed"]
+    assert "SIGKILL" in found.records["half", 0, "second"].reason
+    assert found.outcomes("quitter") == ["killed"]
+    assert found.outcomes("raiser") == ["failed"]
+    assert found.records["raiser", 0, "error"].reason == "ValueError: no"
+    assert found.outcomes("sleeper") == ["timeout"]
+    assert "sleeper.py" in found.records["sleeper", 0, "error"].traceback
+    assert len(set(found.workers.values())) < len(found.workers)  # warm workers served several trials
+
+    local = execute(select(tmp_path, ("toy",), ("error",), 2), Execution("local"), quiet=True).records
+    assert [raw["metrics"] for raw in local] == [found.records["toy", seed, "error"].metrics for seed in (0, 1)]
+
+
+def test_fresh_gives_each_trial_a_process_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_task(tmp_path / "toys")
+    write_baseline(tmp_path / "toys", "Toy", init="type(self).loss = Baseline.loss")  # untrained: the process counts
+    found = run(tmp_path, select(tmp_path, ("toy",), ("error",), 2), workers=1, fresh=True)
+    assert found.outcomes("toy") == ["ok", "ok"]
+    assert len(set(found.workers.values())) == 2
+
+
+def test_what_no_node_can_hold_is_refused_at_once(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"a trial asks for 1 CPU and 7 GPU, which no node has \(nodes: 2 CPU"):
+        run_ray([], Witness(), Execution(gpus_per_trial=7), tmp_path)
+
+
+def test_an_address_where_no_cluster_is_is_told_at_once() -> None:
+    with pytest.raises(OSError, match="refused"):
+        _knock("127.0.0.1:1")
+
+
+def test_trials_that_ray_loses_again_and_again_are_killed_in_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_task(tmp_path / "toys")
+    write_baseline(tmp_path / "toys", "Toy")
+    monkeypatch.setattr("suite.running.cluster._fit", lambda *arguments: "OutOfMemoryError")
+    found = run(tmp_path, select(tmp_path, ("toy",), ("error",), 2))
+    assert found.outcomes("toy") == ["killed", "killed"]
+    assert found.records["toy", 0, "error"].reason == "Ray lost the trial 2 times: OutOfMemoryError"
+
+
+def test_an_error_of_the_driver_ends_the_run_and_is_not_blamed_on_a_trial(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_task(tmp_path / "toys")
+    write_baseline(tmp_path / "toys", "Toy")
+    monkeypatch.setattr(Witness, "started", lambda self, trial, where: (_ for _ in ()).throw(UserError("disk full")))
+    with pytest.raises(UserError, match="disk full"):
+        run(tmp_path, select(tmp_path, ("toy",), ("error",), 1), workers=1)

@@ -1,0 +1,257 @@
+"""One trial from start to records, in this process: what a cell leaves behind, whatever happens in it."""
+
+from __future__ import annotations
+
+import functools
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import suite
+from suite import data, records
+from suite.planning.selection import Selection
+from suite.running.executor import Execution
+from suite.running.run import Interrupted, execute
+from suite.tracking import open_tracker
+from suite.training import checkpoints
+from tests.toys import write_baseline, write_task
+
+Raw = dict[str, Any]
+
+
+class Bench:
+    """A folder of toys and a workspace."""
+
+    def __init__(self, folder: Path) -> None:
+        self.toys, self.workspace = folder / "toys", folder / "runs"
+        write_task(self.toys)
+
+    def run(self, *baselines: str, tasks: tuple[str, ...] = ("error",), seeds: int = 1, **options: Any) -> list[Raw]:
+        """Runs a selection and returns its records in the order of the plan."""
+        selection = Selection(
+            tasks=tasks,
+            baselines=baselines,
+            seeds=tuple(range(seeds)),
+            budget="smoke",
+            paths=(str(self.toys),),
+            retry=options.pop("retry", ()),
+            workspace=str(self.workspace),
+        )
+        mirror = functools.partial(open_tracker, options.pop("tracking", "off"))
+        self.outcome = execute(selection, Execution("local", **options), mirror=mirror, quiet=True)
+        return self.outcome.records
+
+    def reason(self, *baselines: str, **options: Any) -> tuple[str, str]:
+        """Returns status and reason of a run of one cell."""
+        (raw,) = self.run(*baselines, **options)
+        return raw["status"], raw["reason"]
+
+    def checkpoint(self, raw: Raw) -> Path:
+        return self.workspace / "checkpoints" / raw["checkpoint_key"][:32]
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    return Bench(tmp_path)
+
+
+def test_a_cell_leaves_its_numbers_costs_values_curves_and_pictures(bench: Bench) -> None:
+    write_baseline(bench.toys, "Toy")
+    clock = time.perf_counter()
+    (raw,) = bench.run("toy")
+    elapsed = time.perf_counter() - clock
+    assert raw["status"] == "ok"
+    error = raw["metrics"]["error"]
+    assert (error["unit"], error["direction"], error["n"]) == ("nats", "lower", 50)
+    assert raw["metrics"]["size/z"]["unit"] == ""
+    assert raw["cost"]["parameters"] == 784 * 4 + 4 + 4 * 784 + 784
+    parts = [raw["cost"][f"{part}_seconds"] for part in ("setup", "train", "score")]
+    assert min(parts) > 0
+    assert sum(parts) < elapsed
+    assert raw["cost"]["peak_memory_bytes"] > 2**26
+    assert (raw["env"]["device"], raw["env"]["threads"]) == ("cpu", 1)
+    values = records.load_values(bench.workspace, raw["key"])
+    assert np.mean(values["error"]) == pytest.approx(error["value"])
+    assert values["curve/line"].tolist() == [[0, 1], [1, 2]]
+    assert values["curve/train/loss"].shape[1] == 2
+    assert [name for name in raw["pictures"] if (records.pictures_path(bench.workspace, raw["key"]) / name).exists()]
+
+
+def test_the_test_split_is_read_only_after_the_checkpoint_is_sealed(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_baseline(bench.toys, "Toy")
+    order: list[str] = []
+    test, save = data.Dataset.test.func, checkpoints.save  # type: ignore[attr-defined]
+    monkeypatch.setattr(data.Dataset, "test", property(lambda self: (order.append("test"), test(self))[1]))
+    monkeypatch.setattr("suite.training.checkpoints.save", lambda *a: (save(*a), order.append("sealed")))
+    assert bench.reason("toy")[0] == "ok"
+    assert order[0] == "sealed"
+    assert "test" in order
+
+
+def test_a_failure_in_training_fails_all_cells_of_its_trial_and_no_other(bench: Bench) -> None:
+    write_task(bench.toys, "Second")
+    write_baseline(bench.toys, "Raiser", loss="raise ValueError('no such thing')")
+    write_baseline(bench.toys, "Toy")
+    found = bench.run("raiser", "toy", tasks=("error", "second"))
+    assert [raw["status"] for raw in found] == ["failed", "failed", "ok", "ok"]
+    assert found[0]["reason"] == found[1]["reason"] == "ValueError: no such thing"
+    assert "raiser.py" in found[0]["traceback"]
+    assert bench.outcome.failed == 2
+
+
+def test_a_failure_in_scoring_fails_its_own_cell_alone(bench: Bench) -> None:
+    write_task(bench.toys, "Brittle", score="raise RuntimeError('brittle')")
+    write_task(bench.toys, "Second")
+    write_baseline(bench.toys, "Toy")
+    found = bench.run("toy", tasks=("error", "brittle", "second"))
+    assert [raw["status"] for raw in found] == ["ok", "failed", "ok"]
+
+
+def test_a_loss_that_is_not_finite_names_the_step(bench: Bench) -> None:
+    write_baseline(bench.toys, "Diverging", loss="return {'loss': self.encoder(batch.x.flatten(1)).sum(1) * torch.nan}")
+    status, reason = bench.reason("diverging")
+    assert status == "failed"
+    assert reason.startswith("Diverged: step")
+
+
+@pytest.mark.parametrize(
+    ("score", "status", "reason"),
+    [
+        ("return Score({'error': Measure(float('nan'))})", "failed", "the metric 'error' is nan"),
+        (
+            "return Score({'error': Measure(1.0), 'other': Measure(1.0)})",
+            "failed",
+            "'other', which it does not declare",
+        ),
+        ("return Score({'size/z': Measure(1.0)})", "failed", "did not report its primary metric 'error'"),
+        ("subject.model.unwrap().encoder.weight.zero_()", "failed", "changed the model"),
+        ("import sys; sys.exit(3)", "killed", "sys.exit(3)"),
+        ("from suite.contract import Unsupported; raise Unsupported('no such group')", "unsupported", "no such group"),
+    ],
+)
+def test_a_score_that_cannot_stand_says_why(bench: Bench, score: str, status: str, reason: str) -> None:
+    write_task(bench.toys, "Odd", score=score)
+    write_baseline(bench.toys, "Toy")
+    found = bench.reason("toy", tasks=("odd",))
+    assert found[0] == status
+    assert reason in found[1]
+
+
+def test_a_trial_that_never_ends_is_out_of_time_and_the_rest_goes_on(bench: Bench) -> None:
+    write_baseline(bench.toys, "Sleeper", loss="time.sleep(60)")
+    write_baseline(bench.toys, "Toy")
+    found = bench.run("sleeper", "toy", timeout=4.0)
+    assert [raw["status"] for raw in found] == ["timeout", "ok"]
+    assert found[0]["reason"] == "not done after 4 s"
+
+
+def test_a_second_task_trains_nothing_and_an_answered_cell_is_not_asked_again(bench: Bench) -> None:
+    write_task(bench.toys, "Second")
+    write_baseline(bench.toys, "Toy")
+    (first,) = bench.run("toy")
+    sealed = (bench.checkpoint(first) / "checkpoint.json").stat().st_mtime_ns
+    again, second = bench.run("toy", tasks=("error", "second"))
+    assert bench.outcome.ran == 1
+    assert again == first
+    assert second["cost"]["train_seconds"] == first["cost"]["train_seconds"]
+    assert (bench.checkpoint(first) / "checkpoint.json").stat().st_mtime_ns == sealed
+
+
+def test_a_corrupt_checkpoint_is_named_set_aside_and_trained_again(bench: Bench) -> None:
+    write_task(bench.toys, "Second")
+    write_baseline(bench.toys, "Toy")
+    (first,) = bench.run("toy")
+    (bench.checkpoint(first) / "model.safetensors").write_bytes(b"rubbish")
+    _, second = bench.run("toy", tasks=("error", "second"))
+    assert second["metrics"] == first["metrics"]
+    assert any("corrupt checkpoint" in line and ".corrupt" in line for line in bench.outcome.warnings)
+    assert bench.checkpoint(first).with_name(bench.checkpoint(first).name + ".corrupt").is_dir()
+
+
+#: All at once: what is put back between two trials of one process.
+DIRT = (
+    "torch.set_default_dtype(torch.float64); torch.manual_seed(1); torch.set_num_threads(2); "
+    "torch.set_grad_enabled(False); torch.sigmoid = torch.tanh; nn.Linear.reset_parameters = lambda self: None; "
+    "os.environ['DIRT'] = '1'; torch.use_deterministic_algorithms(True); sys.path.insert(0, '/dirt')"
+)
+
+
+def test_a_dirty_trial_before_leaves_no_trace_in_the_scores(bench: Bench, tmp_path: Path) -> None:
+    write_baseline(bench.toys, "Dirty", encode=DIRT)
+    write_baseline(bench.toys, "Toy")
+    after = bench.run("dirty", "toy")[1]
+    alone = Bench(tmp_path / "alone")
+    write_baseline(alone.toys, "Toy")
+    assert alone.run("toy")[0]["metrics"] == after["metrics"]
+    assert any("replaced" in line and "torch.sigmoid" in line for line in bench.outcome.warnings)
+
+
+def test_what_a_file_keeps_in_its_module_does_not_reach_the_next_trial(bench: Bench) -> None:
+    path = write_baseline(bench.toys, "Toy", init="SEEN.append(1); assert len(SEEN) < 5")
+    path.write_text("SEEN = []\n" + path.read_text())
+    assert {raw["status"] for raw in bench.run("toy", seeds=5)} == {"ok"}
+
+
+def test_an_interrupt_keeps_what_is_done_and_the_same_run_finishes_the_rest(bench: Bench, tmp_path: Path) -> None:
+    write_baseline(bench.toys, "Toy")
+    path = write_baseline(
+        bench.toys, "Zapped", loss=f"if not os.path.exists({str(tmp_path / 'go')!r}): raise KeyboardInterrupt"
+    )
+    assert path.exists()
+    with pytest.raises(Interrupted) as stopped:
+        bench.run("toy", "zapped")
+    assert [raw["baseline"] for raw in stopped.value.outcome.records] == ["toy"]
+    (tmp_path / "go").touch()
+    assert [raw["status"] for raw in bench.run("toy", "zapped")] == ["ok", "ok"]
+    assert bench.outcome.ran == 1
+
+
+def test_a_full_disk_ends_the_run_as_the_users_matter_and_loses_nothing(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_baseline(bench.toys, "Toy")
+    write = records.write
+
+    def full(workspace: str, record: records.Record) -> Path:
+        if record.seed == 1:
+            raise suite.errors.UserError("cannot write to records: No space left on device")
+        return write(workspace, record)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(records, "write", full)
+        with pytest.raises(suite.errors.UserError, match="No space left"):
+            bench.run("toy", seeds=3)
+    assert len(bench.run("toy", seeds=3)) == 3
+    assert bench.outcome.ran == 2
+
+
+def test_failed_cells_run_again_only_on_request_and_killed_ones_by_themselves(bench: Bench) -> None:
+    write_baseline(bench.toys, "Raiser", loss="raise ValueError")
+    write_baseline(bench.toys, "Quitter", loss="sys.exit(1)")
+    assert [raw["status"] for raw in bench.run("raiser", "quitter")] == ["failed", "killed"]
+    bench.run("raiser", "quitter")
+    assert bench.outcome.ran == 1
+    bench.run("raiser", "quitter", retry=("failed",))
+    assert bench.outcome.ran == 2
+
+
+def test_without_mlflow_the_run_goes_on_with_a_warning(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_baseline(bench.toys, "Toy")
+    monkeypatch.setitem(__import__("sys").modules, "mlflow", None)
+    assert bench.reason("toy", tracking=None)[0] == "ok"
+    assert any("MLflow is not installed" in line for line in bench.outcome.warnings)
+
+
+def test_the_library_returns_the_records_of_the_selection_alone(bench: Bench) -> None:
+    write_baseline(bench.toys, "Toy")
+    options: dict[str, Any] = {"budget": "smoke", "paths": [bench.toys], "tracking": "off", "executor": "local"}
+    suite.run("error", "toy", seeds="0-1", workspace=bench.workspace, progress=False, **options)
+    frame = suite.run("error", "toy", seeds=[1], workspace=bench.workspace, progress=False, **options)
+    assert frame["seed"].tolist() == [1]
+    assert len(suite.load_records(bench.workspace)) == 2
+    assert suite.board(frame)["model"].tolist() == ["toy"]
