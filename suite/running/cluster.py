@@ -8,20 +8,18 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import functools
 import json
 import os
-import secrets
 import socket
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from suite.errors import UserError
-from suite.files import PACKAGE
 from suite.running import limits
 from suite.running.executor import Execution, Observer, Tally
 from suite.running.interrupt import interruptible
+from suite.running.ray_environment import python_path, ray_environment
 
 if TYPE_CHECKING:
     from suite.planning import Trial
@@ -31,30 +29,6 @@ ATTEMPTS = 2
 
 #: Ray's own object store holds nothing but the trials' sources.
 OBJECT_STORE_BYTES = 256 * 2**20
-
-#: What Ray reads from the environment, before it starts.
-ENVIRONMENT = {
-    "RAY_AIR_NEW_OUTPUT": "0",
-    "RAY_CHDIR_TO_TRIAL_DIR": "0",
-    "RAY_DEDUP_LOGS": "0",
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
-    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C raises KeyboardInterrupt, as everywhere else
-    "TUNE_GLOBAL_CHECKPOINT_S": "3600",  # resume is "run what has no record", never Tuner.restore
-    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
-}
-
-#: The same for a Ray that is started here.
-PRIVATE = {
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",  # a trial that was granted no GPU sees none
-    "RAY_AUTH_MODE": "token",
-    "RAY_enable_autoscaler_v2": "1",  # there is nothing to scale, and the first one takes a second to end
-    "RAY_memory_monitor_refresh_ms": "0",  # its kills would abort the whole run
-    "RAY_prestart_worker_first_driver": "0",  # Tune's actors ask for an environment that such workers lack
-    "RAY_raylet_client_connect_timeout_milliseconds": "20",  # a node misses its own store at first; not for a second
-    "RAY_raylet_client_num_connect_attempts": "500",
-    "RAY_worker_niceness": "0",  # Ray would give trials the lowest priority
-}
 
 
 def run_ray(trials: Sequence[Trial], observer: Observer, execution: Execution, scratch: Path) -> None:
@@ -70,7 +44,11 @@ def run_ray(trials: Sequence[Trial], observer: Observer, execution: Execution, s
         UserError: If Ray is missing, does not answer, or no node can hold a trial.
     """
     tallies = [Tally(execution.apply(trial), observer) for trial in trials]
-    with _environment(execution), _connected(execution) as remote, interruptible():  # Ray takes SIGTERM for itself
+    with (
+        ray_environment(private=not execution.address),
+        _connected(execution) as remote,
+        interruptible(),
+    ):  # Ray takes SIGTERM for itself
         _check_feasible(execution)
         for _ in range(ATTEMPTS):
             waiting = [tally for tally in tallies if not tally.closed]
@@ -83,33 +61,6 @@ def run_ray(trials: Sequence[Trial], observer: Observer, execution: Execution, s
     for tally in tallies:
         if not tally.closed:
             tally.close("killed", f"Ray lost the trial {ATTEMPTS} times: {lost}")
-
-
-@contextlib.contextmanager
-def _environment(execution: Execution) -> Iterator[None]:
-    """Sets what Ray reads from the environment, and puts the environment back."""
-    before = dict(os.environ)
-    os.environ.update(ENVIRONMENT)
-    if not execution.address:
-        os.environ.update(PRIVATE, RAY_AUTH_TOKEN=_token())
-        os.environ["PYTHONPATH"] = _python_path()
-    try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
-
-
-@functools.cache
-def _token() -> str:
-    """A secret for this process's own clusters, which listen on every interface; Ray reads it once."""
-    return secrets.token_hex(32)
-
-
-def _python_path() -> str:
-    """Returns where workers find the suite: a checkout need not be installed."""
-    root = str(PACKAGE.parent)
-    return os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
 
 
 @contextlib.contextmanager
@@ -139,7 +90,7 @@ def _start(execution: Execution) -> None:
     try:
         if execution.address:
             _knock(execution.address)
-            paths = {"env_vars": {"PYTHONPATH": _python_path()}}
+            paths = {"env_vars": {"PYTHONPATH": python_path()}}
             ray.init(address=execution.address, runtime_env=paths, **quiet)
         else:
             ray.init(

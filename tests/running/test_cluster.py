@@ -13,8 +13,9 @@ from suite.planning.cells import Trial
 from suite.planning.plan import make_plan
 from suite.planning.selection import Selection
 from suite.records.record import Record
-from suite.running.cluster import _connected, _environment, _knock, run_ray
+from suite.running.cluster import _connected, _knock, run_ray
 from suite.running.executor import Execution
+from suite.running.ray_environment import ray_environment
 from suite.running.run import execute
 from tests.running.test_trial import DIRT
 from tests.toys import write_baseline, write_task
@@ -24,7 +25,7 @@ from tests.toys import write_baseline, write_task
 def cluster() -> Iterator[None]:
     """Starting Ray takes seconds: all tests here share one."""
     execution = Execution(workers=2)
-    with _environment(execution), _connected(execution):
+    with ray_environment(private=True), _connected(execution):
         yield
 
 
