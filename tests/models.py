@@ -29,12 +29,13 @@ def builtin(name: str) -> type[Baseline]:
 
 def subject_of(cls: type[Baseline], budget: str | None = None, noise: str = "", **params: Any) -> Subject:
     """A subject on digits: built, fitted and, with a budget, trained."""
-    model = training.build(cls, digits().spec, params, 0, "cpu")
+    recipe = training.Recipe(cls, digits().spec, params)
+    model = recipe.build()
     if budget:
         training.train(model, digits(), seed=0, budget=budget, precision="float32")
     else:
         model.fit(digits().train_set(labels=False))
-    return make_subject(model, cls, params, digits(), 0, budget or "smoke", "cpu", None, noise=noise)
+    return make_subject(model, recipe, digits(), budget or "smoke", noise=noise)
 
 
 class CopyHalves(Baseline):

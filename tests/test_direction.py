@@ -192,7 +192,7 @@ def test_every_import_of_the_house_goes_down() -> None:
         ("suite/measuring/priors.py", "from suite.nowhere import thing", "suite.nowhere thing, which is not there"),
         ("suite/measuring/priors.py", "from suite.training import Nobody", "Nobody, which is not there"),
         ("suite/measuring/priors.py", "from suite.measuring.coding import nothing", "nothing, which is not there"),
-        ("suite/measuring/priors.py", "from suite.training.loop import build", "past the face of training"),
+        ("suite/measuring/priors.py", "from suite.training.loop import train", "past the face of training"),
         ("suite/boards/rows.py", "import mlflow", "suite/tracking/tracker.py's alone"),
         ("suite/boards/rows.py", "import ray.tune", "suite/running/cluster.py's alone"),
         ("suite/boards/rows.py", "from suite.tasks import reconstruction", "names a single task"),

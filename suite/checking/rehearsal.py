@@ -9,13 +9,13 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from suite import seeds, training
+from suite import seeds
 from suite.checking.integrity import BUDGET, Caught, Specimen
 from suite.data import Dataset, DatasetInfo, Split, binarize
 from suite.errors import ContractError
 from suite.measuring import Frozen, Score, Subject, Task, batches, fit_channel, make_subject, measured
 from suite.plugins import registry
-from suite.training import Baseline
+from suite.training import Baseline, Recipe
 
 #: Scores under two noise seeds may differ by this many standard errors and this share: the fits see the noise too.
 ERRORS, SHARE = 5.0, 0.01
@@ -23,8 +23,7 @@ ERRORS, SHARE = 5.0, 0.01
 
 def subject_of(specimen: Specimen, noise: str = "") -> Subject:
     """Returns a specimen as tasks see it, keeping nothing on disk."""
-    s, cpu = specimen, torch.device("cpu")
-    return make_subject(s.model.unwrap(), s.cls, s.params, s.dataset, 0, BUDGET, cpu, None, noise=noise)
+    return make_subject(specimen.model.unwrap(), specimen.recipe, specimen.dataset, BUDGET, noise=noise)
 
 
 def public_and_secret(specimen: Specimen) -> tuple[Subject, Subject]:
@@ -127,8 +126,9 @@ def declarations(task: Task) -> str:
 
 def score_twice(task: Task, model: type[Baseline], dataset: Dataset) -> str:
     """Two scorings of an untrained model agree in every number, and leave the model and the data as they were."""
-    frozen = Frozen(training.build(model, dataset.spec, {}, 0, torch.device("cpu")))
-    specimen = Specimen(model, {}, dataset, frozen)
+    recipe = Recipe(model, dataset.spec)
+    frozen = Frozen(recipe.build())
+    specimen = Specimen(recipe, dataset, frozen)
     before = frozen.parameter_hash(), float(dataset.test.grey.double().sum())
     first, second = score(task, subject_of(specimen)), score(task, subject_of(specimen))
     if (frozen.parameter_hash(), float(dataset.test.grey.double().sum())) != before:

@@ -11,49 +11,25 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from suite.cli.options import Paths, Workspace
+from suite.cli.blocks import spread
+from suite.cli.options import BoardOptions, Folders, Metrics, Paths, Workspace, check_format
 from suite.errors import UserError
-from suite.planning import parse_seeds
 
 if TYPE_CHECKING:
     import pandas as pd
 
-Folders = Annotated[
-    list[Path] | None,
-    typer.Argument(metavar="[FOLDER]...", help="Workspaces or folders of records [default: the workspace]."),
-]
-Tasks = Annotated[list[str] | None, typer.Option("--task", "-t", metavar="TASK", help="These tasks; repeatable.")]
-Baselines = Annotated[
-    list[str] | None, typer.Option("--baseline", "-b", metavar="MODEL", help="These models; repeatable.")
-]
-Datasets = Annotated[
-    list[str] | None, typer.Option("--dataset", "-d", metavar="NAME", help="These datasets; repeatable.")
-]
-Seeds = Annotated[str | None, typer.Option("--seeds", metavar="SEEDS", help="These seeds: 0-4, 0,2,5 or 3.")]
-Budget = Annotated[str | None, typer.Option("--budget", metavar="NAME", help="This budget.")]
-Precision = Annotated[str | None, typer.Option("--precision", metavar="NAME", help="This precision.")]
-Metrics = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--metric", "-m", metavar="METRIC", help="These metrics, or patterns as rate/*, in place of the ranked ones."
-    ),
-]
-AllVersions = Annotated[bool, typer.Option("--all-versions", help="Also what older task and engine versions gave.")]
 
-
+@spread()
 def board(
+    records: BoardOptions,
     folders: Folders = None,
-    task: Tasks = None,
-    baseline: Baselines = None,
-    dataset: Datasets = None,
-    seeds: Seeds = None,
-    budget: Budget = None,
-    precision: Precision = None,
     metric: Metrics = None,
     sort: Annotated[
         str | None, typer.Option("--sort", metavar="COLUMN", help="A task, a metric, name or overall.")
     ] = None,
-    all_versions: AllVersions = False,
+    all_versions: Annotated[
+        bool, typer.Option("--all-versions", help="Also what older task and engine versions gave.")
+    ] = False,
     path: Paths = None,
     workspace: Workspace = Path("runs"),
     format: Annotated[
@@ -62,22 +38,11 @@ def board(
 ) -> None:
     """Print the board: scores with intervals and rank intervals, and why a score is missing."""
     from suite.boards import board as compute
-    from suite.cli.options import check_format
     from suite.pages import FORMATS, find_anchors, render
 
     check_format(format, FORMATS)
-    found = compute(
-        load(folders or [workspace]),
-        datasets=dataset or (),
-        tasks=task or (),
-        baselines=baseline or (),
-        budget=budget,
-        precision=precision,
-        metrics=metric or (),
-        seeds=parse_seeds(seeds) if seeds is not None else (),
-        sort=sort,
-        all_versions=all_versions,
-    )
+    data = load(folders or [workspace])
+    found = compute(data, **records.filters(), metrics=metric or (), sort=sort, all_versions=all_versions)
     anchors = find_anchors(set(found["task"]), path or ())
     terminal = sys.stdout.isatty()
     width = shutil.get_terminal_size().columns if terminal else 120

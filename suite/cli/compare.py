@@ -9,23 +9,20 @@ from typing import Annotated, Any
 
 import typer
 
-from suite.cli import board as shared
-from suite.cli.options import Workspace, check_format
+from suite.cli.blocks import spread
+from suite.cli.board import load
+from suite.cli.options import BoardOptions, Metrics, Workspace, check_format
 from suite.cli.output import print_json, print_table
-from suite.planning import parse_seeds
 
 NUMBERS = ("difference", "interval", "images", "seeds")
 
 
+@spread(without=["baseline"])  # the two are the arguments
 def compare(
     a: Annotated[str, typer.Argument(metavar="A", help="A model, as the board names it.")],
     b: Annotated[str, typer.Argument(metavar="B", help="Another.")],
-    task: shared.Tasks = None,
-    dataset: shared.Datasets = None,
-    seeds: shared.Seeds = None,
-    budget: shared.Budget = None,
-    precision: shared.Precision = None,
-    metric: shared.Metrics = None,
+    records: BoardOptions,
+    metric: Metrics = None,
     workspace: Workspace = Path("runs"),
     format: Annotated[str, typer.Option("--format", metavar="NAME", help="table, markdown or json.")] = "table",
 ) -> None:
@@ -34,16 +31,8 @@ def compare(
     from suite.boards import compare as compute
 
     check_format(format, ("table", "markdown", "json"))
-    data = shared.load([workspace])
-    found = board(
-        select(data, baseline=[a, b]),
-        datasets=dataset or (),
-        tasks=task or (),
-        budget=budget,
-        precision=precision,
-        metrics=metric or (),
-        seeds=parse_seeds(seeds) if seeds is not None else (),
-    )
+    data = select(load([workspace]), baseline=[a, b])
+    found = board(data, **records.filters(), metrics=metric or ())
     rows = compute(found, a, b, [workspace])
     if format == "json":
         print_json(rows)

@@ -7,16 +7,16 @@ from typing import Annotated
 
 import typer
 
-from suite.cli import options
+from suite.cli.options import DataRoot, Paths, SelectionFile, SelectionOptions, Workspace
 from suite.errors import UserError
 
 
 def merge(
     folders: Annotated[list[Path], typer.Argument(metavar="FOLDER...", help="Workspaces or folders of records.")],
-    file: options.SelectionFile = None,
-    path: options.Paths = None,
-    workspace: options.Workspace = Path("runs"),
-    data_root: options.DataRoot = None,
+    file: SelectionFile = None,
+    path: Paths = None,
+    workspace: Workspace = Path("runs"),
+    data_root: DataRoot = None,
     slim: Annotated[
         bool, typer.Option("--slim", help="Of values and pictures, take the ranked metrics' per-image values alone.")
     ] = False,
@@ -36,8 +36,8 @@ def merge(
         raise UserError("--values narrows what --slim takes; without it all values are taken")
     keys = None
     if file:
-        chosen = options.selection(file, paths=path, workspace=workspace, data_root=data_root)
-        keys = {cell.key for cell in make_plan(chosen).cells}
+        chosen = SelectionOptions(file=file, path=path, workspace=workspace, data_root=data_root)
+        keys = {cell.key for cell in make_plan(chosen.selection()).cells}
     warnings: list[str] = []
     merged = take(folders, workspace, keys=keys, slim=slim, values=values or (), warnings=warnings)
     for line in warnings:

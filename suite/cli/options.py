@@ -1,40 +1,21 @@
-"""Options that several commands share, and the selection they add up to."""
+"""Options that several commands share: single ones, and blocks that add up to what the library takes."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from suite.errors import unknown
 from suite.planning import Selection, parse_seeds
 
-Tasks = Annotated[
-    list[str] | None,
-    typer.Option("--task", "-t", metavar="TASK", help="Task: NAME or NAME:key=value; repeatable [default: all]."),
-]
-Baselines = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--baseline",
-        "-b",
-        metavar="MODEL",
-        help="Baseline: NAME, NAME:key=value or FILE.py; repeatable [default: all].",
-    ),
-]
-Datasets = Annotated[
-    list[str] | None, typer.Option("--dataset", "-d", metavar="NAME", help="Dataset; repeatable [default: digits].")
-]
-Seeds = Annotated[str | None, typer.Option("--seeds", metavar="SEEDS", help="0-4, 0,2,5 or 3 [default: 0-2].")]
-Budget = Annotated[
-    str | None, typer.Option("--budget", metavar="NAME", help="smoke, quick, standard or long [default: quick].")
-]
-Precision = Annotated[
-    str | None, typer.Option("--precision", metavar="NAME", help="float32 or bf16 [default: float32].")
-]
+if TYPE_CHECKING:
+    from suite.running import Execution
+
 SelectionFile = Annotated[
     Path | None, typer.Option("--file", metavar="YAML", help="Read the selection from a file; options override it.")
 ]
@@ -54,43 +35,141 @@ Paths = Annotated[
     list[str] | None,
     typer.Option("--path", metavar="PATH", help="File or folder with further tasks and baselines; repeatable."),
 ]
-Retry = Annotated[
+Folders = Annotated[
+    list[Path] | None,
+    typer.Argument(metavar="[FOLDER]...", help="Workspaces or folders of records [default: the workspace]."),
+]
+Metrics = Annotated[
     list[str] | None,
-    typer.Option("--retry", metavar="STATE", help="Run ended cells again: failed, timeout; repeatable."),
+    typer.Option(
+        "--metric", "-m", metavar="METRIC", help="These metrics, or patterns as rate/*, in place of the ranked ones."
+    ),
 ]
 Format = Annotated[str, typer.Option("--format", metavar="NAME", help="table or json.")]
 
 
-def selection(
-    file: Path | None = None,
-    *,
-    tasks: Sequence[str] | None = None,
-    baselines: Sequence[str] | None = None,
-    datasets: Sequence[str] | None = None,
-    seeds: str | None = None,
-    budget: str | None = None,
-    precision: str | None = None,
-    paths: Sequence[str] | None = None,
-    retry: Sequence[str] | None = None,
-    workspace: Path = Path("runs"),
-    data_root: str | None = None,
-) -> Selection:
-    """Returns the selection of a file, or of nothing, under the options that were given."""
-    base = Selection.from_file(file) if file else Selection()
-    given: dict[str, Any] = {
-        "tasks": tuple(tasks or ()),
-        "baselines": tuple(baselines or ()),
-        "datasets": tuple(datasets or ()),
-        "seeds": parse_seeds(seeds) if seeds is not None else (),
-        "budget": budget,
-        "precision": precision,
-        "paths": tuple(paths or ()),
-        "retry": tuple(retry or ()),
-        "data_root": data_root,
-    }
-    return dataclasses.replace(
-        base, workspace=str(workspace), **{name: value for name, value in given.items() if value not in (None, ())}
+@dataclass(frozen=True)
+class SelectionOptions:
+    """The cells that a command is about."""
+
+    task: Annotated[
+        list[str] | None,
+        typer.Option("--task", "-t", metavar="TASK", help="Task: NAME or NAME:key=value; repeatable [default: all]."),
+    ] = None
+    baseline: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--baseline",
+            "-b",
+            metavar="MODEL",
+            help="Baseline: NAME, NAME:key=value or FILE.py; repeatable [default: all].",
+        ),
+    ] = None
+    dataset: Annotated[
+        list[str] | None, typer.Option("--dataset", "-d", metavar="NAME", help="Dataset; repeatable [default: digits].")
+    ] = None
+    seeds: Annotated[str | None, typer.Option("--seeds", metavar="SEEDS", help="0-4, 0,2,5 or 3 [default: 0-2].")] = (
+        None
     )
+    budget: Annotated[
+        str | None, typer.Option("--budget", metavar="NAME", help="smoke, quick, standard or long [default: quick].")
+    ] = None
+    precision: Annotated[
+        str | None, typer.Option("--precision", metavar="NAME", help="float32 or bf16 [default: float32].")
+    ] = None
+    file: SelectionFile = None
+    path: Paths = None
+    retry: Annotated[
+        list[str] | None,
+        typer.Option("--retry", metavar="STATE", help="Run ended cells again: failed, timeout; repeatable."),
+    ] = None
+    workspace: Workspace = Path("runs")
+    data_root: DataRoot = None
+
+    def selection(self) -> Selection:
+        """Returns the selection of the file, or of nothing, under the options that were given."""
+        base = Selection.from_file(self.file) if self.file else Selection()
+        given: dict[str, Any] = {
+            "tasks": tuple(self.task or ()),
+            "baselines": tuple(self.baseline or ()),
+            "datasets": tuple(self.dataset or ()),
+            "seeds": _seeds(self.seeds),
+            "budget": self.budget,
+            "precision": self.precision,
+            "paths": tuple(self.path or ()),
+            "retry": tuple(self.retry or ()),
+            "data_root": self.data_root,
+        }
+        changes = {name: value for name, value in given.items() if value not in (None, ())}
+        return dataclasses.replace(base, workspace=str(self.workspace), **changes)
+
+
+@dataclass(frozen=True)
+class ExecutionOptions:
+    """How trials are run; the fields are those of ``Execution``."""
+
+    executor: Annotated[
+        str, typer.Option("--executor", metavar="NAME", help="ray, or local: one trial at a time, without Ray.")
+    ] = "ray"
+    workers: Annotated[
+        int | None, typer.Option("--workers", metavar="N", help="Trials at once [default: as many as cores].")
+    ] = None
+    threads: Annotated[int, typer.Option("--threads", metavar="N", help="CPU threads of each trial.")] = 1
+    gpus_per_trial: Annotated[
+        float, typer.Option("--gpus-per-trial", metavar="SHARE", help="Share of a GPU for each trial, such as 0.25.")
+    ] = 0.0
+    address: Annotated[
+        str | None, typer.Option("--address", metavar="HOST:PORT", help="Join this Ray cluster ('auto': the one here).")
+    ] = None
+    device: Annotated[
+        str, typer.Option("--device", metavar="NAME", help="auto (the GPU granted, else the CPU), cpu or cuda.")
+    ] = "auto"
+    fresh: Annotated[bool, typer.Option("--fresh", help="A new process for each trial, no warm workers.")] = False
+    timeout: Annotated[
+        float | None, typer.Option("--timeout", metavar="SECONDS", help="Longest time a trial may take.")
+    ] = None
+    memory: Annotated[float | None, typer.Option("--memory", metavar="GIB", help="Most memory a trial may hold.")] = (
+        None
+    )
+
+    def execution(self) -> Execution:
+        """Returns the execution that these options describe."""
+        from suite.running import Execution
+
+        return Execution(**vars(self))
+
+
+@dataclass(frozen=True)
+class BoardOptions:
+    """The records that a board is made of."""
+
+    task: Annotated[list[str] | None, typer.Option("--task", "-t", metavar="TASK", help="These tasks; repeatable.")] = (
+        None
+    )
+    baseline: Annotated[
+        list[str] | None, typer.Option("--baseline", "-b", metavar="MODEL", help="These models; repeatable.")
+    ] = None
+    dataset: Annotated[
+        list[str] | None, typer.Option("--dataset", "-d", metavar="NAME", help="These datasets; repeatable.")
+    ] = None
+    seeds: Annotated[str | None, typer.Option("--seeds", metavar="SEEDS", help="These seeds: 0-4, 0,2,5 or 3.")] = None
+    budget: Annotated[str | None, typer.Option("--budget", metavar="NAME", help="This budget.")] = None
+    precision: Annotated[str | None, typer.Option("--precision", metavar="NAME", help="This precision.")] = None
+
+    def filters(self) -> dict[str, Any]:
+        """Returns the options of ``suite.boards.board`` that choose among records."""
+        return {
+            "tasks": self.task or (),
+            "baselines": self.baseline or (),
+            "datasets": self.dataset or (),
+            "seeds": _seeds(self.seeds),
+            "budget": self.budget,
+            "precision": self.precision,
+        }
+
+
+def _seeds(text: str | None) -> tuple[int, ...]:
+    return () if text is None else parse_seeds(text)
 
 
 def check_format(name: str, choices: Sequence[str] = ("table", "json")) -> str:

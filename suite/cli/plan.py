@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from suite.cli import options
+from suite.cli.blocks import spread
+from suite.cli.options import Format, SelectionOptions, check_format
 from suite.cli.output import print_json, print_table
 
 if TYPE_CHECKING:
@@ -18,42 +18,19 @@ if TYPE_CHECKING:
 COLUMNS = ("task", "baseline", "dataset", "seeds", "state", "minutes", "reason")
 
 
+@spread()
 def plan(
-    task: options.Tasks = None,
-    baseline: options.Baselines = None,
-    dataset: options.Datasets = None,
-    seeds: options.Seeds = None,
-    budget: options.Budget = None,
-    precision: options.Precision = None,
-    file: options.SelectionFile = None,
-    path: options.Paths = None,
-    retry: options.Retry = None,
-    workspace: options.Workspace = Path("runs"),
-    data_root: options.DataRoot = None,
+    selection: SelectionOptions,
     explain: Annotated[
         bool, typer.Option("--explain", help="Print what each key is made of and what changed since the stale record.")
     ] = False,
-    format: options.Format = "table",
+    format: Format = "table",
 ) -> None:
     """Show what `suite run` with the same selection would do, and why."""
     from suite.planning import make_plan
 
-    options.check_format(format)
-    found = make_plan(
-        options.selection(
-            file,
-            tasks=task,
-            baselines=baseline,
-            datasets=dataset,
-            seeds=seeds,
-            budget=budget,
-            precision=precision,
-            paths=path,
-            retry=retry,
-            workspace=workspace,
-            data_root=data_root,
-        )
-    )
+    check_format(format)
+    found = make_plan(selection.selection())
     for line in found.warnings:
         typer.echo(f"warning: {line}", err=True)
     if format == "json":

@@ -7,21 +7,17 @@ from typing import Annotated
 
 import typer
 
-from suite.cli import board as shared
-from suite.cli.options import Workspace
-from suite.planning import parse_seeds
+from suite.cli.blocks import spread
+from suite.cli.board import load
+from suite.cli.options import BoardOptions, Folders, Workspace
 
 
+@spread()
 def plot(
     x: Annotated[str, typer.Argument(metavar="X", help="The metric of the horizontal axis.")],
     y: Annotated[str, typer.Argument(metavar="Y", help="The metric of the vertical axis.")],
-    folders: shared.Folders = None,
-    task: shared.Tasks = None,
-    baseline: shared.Baselines = None,
-    dataset: shared.Datasets = None,
-    seeds: shared.Seeds = None,
-    budget: shared.Budget = None,
-    precision: shared.Precision = None,
+    records: BoardOptions,
+    folders: Folders = None,
     join: Annotated[
         list[str] | None, typer.Option("--join", metavar="MODEL", help="Join these by a line, in this order.")
     ] = None,
@@ -32,15 +28,6 @@ def plot(
     from suite.boards import board
     from suite.pages import draw
 
-    found = board(
-        shared.load(folders or [workspace]),
-        datasets=dataset or (),
-        tasks=task or (),
-        baselines=baseline or (),
-        budget=budget,
-        precision=precision,
-        metrics=(x, y),
-        seeds=parse_seeds(seeds) if seeds is not None else (),
-    )
+    found = board(load(folders or [workspace]), **records.filters(), metrics=(x, y))
     draw(found, x, y, out, join or ())
     typer.echo(f"wrote {out}")

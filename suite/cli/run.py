@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from suite.cli import options
+from suite.cli.blocks import spread
+from suite.cli.options import ExecutionOptions, SelectionOptions
 
 if TYPE_CHECKING:
     from suite.running import Outcome
@@ -16,42 +17,10 @@ if TYPE_CHECKING:
 FAILED, STOPPED = 1, 130
 
 
+@spread()
 def run(
-    task: options.Tasks = None,
-    baseline: options.Baselines = None,
-    dataset: options.Datasets = None,
-    seeds: options.Seeds = None,
-    budget: options.Budget = None,
-    precision: options.Precision = None,
-    file: options.SelectionFile = None,
-    path: options.Paths = None,
-    retry: options.Retry = None,
-    workspace: options.Workspace = Path("runs"),
-    data_root: options.DataRoot = None,
-    executor: Annotated[
-        str, typer.Option("--executor", metavar="NAME", help="ray, or local: one trial at a time, without Ray.")
-    ] = "ray",
-    workers: Annotated[
-        int | None, typer.Option("--workers", metavar="N", help="Trials at once [default: as many as cores].")
-    ] = None,
-    threads: Annotated[int, typer.Option("--threads", metavar="N", help="CPU threads of each trial.")] = 1,
-    gpus_per_trial: Annotated[
-        float, typer.Option("--gpus-per-trial", metavar="SHARE", help="Share of a GPU for each trial, such as 0.25.")
-    ] = 0.0,
-    address: Annotated[
-        str | None, typer.Option("--address", metavar="HOST:PORT", help="Join this Ray cluster ('auto': the one here).")
-    ] = None,
-    device: Annotated[
-        str,
-        typer.Option("--device", metavar="NAME", help="auto (the GPU granted, else the CPU), cpu or cuda."),
-    ] = "auto",
-    fresh: Annotated[bool, typer.Option("--fresh", help="A new process for each trial, no warm workers.")] = False,
-    timeout: Annotated[
-        float | None, typer.Option("--timeout", metavar="SECONDS", help="Longest time a trial may take.")
-    ] = None,
-    memory: Annotated[
-        float | None, typer.Option("--memory", metavar="GIB", help="Most memory a trial may hold.")
-    ] = None,
+    selection: SelectionOptions,
+    execution: ExecutionOptions,
     tracking: Annotated[
         str | None,
         typer.Option("--tracking", metavar="URI", help="MLflow's store, or off [default: WORKSPACE/mlflow.db]."),
@@ -60,25 +29,12 @@ def run(
     """Train and score every selected cell that has no record yet; run it again to resume."""
     import functools
 
-    from suite.running import Execution, Interrupted, execute
+    from suite.running import Interrupted, execute
     from suite.tracking import open_tracker
 
-    selection = options.selection(
-        file,
-        tasks=task,
-        baselines=baseline,
-        datasets=dataset,
-        seeds=seeds,
-        budget=budget,
-        precision=precision,
-        paths=path,
-        retry=retry,
-        workspace=workspace,
-        data_root=data_root,
-    )
-    execution = Execution(executor, workers, threads, gpus_per_trial, address, device, fresh, timeout, memory)
+    mirror = functools.partial(open_tracker, tracking)
     try:
-        outcome = execute(selection, execution, mirror=functools.partial(open_tracker, tracking))
+        outcome = execute(selection.selection(), execution.execution(), mirror=mirror)
     except Interrupted as stopped:
         done, total = len(stopped.outcome.records), len(stopped.outcome.plan.cells)
         typer.echo(f"stopped: {done} of {total} cells have a record; the same command runs the rest", err=True)

@@ -1,3 +1,4 @@
+from . import answers as answers
 from . import density as density
 from . import flops as flops
 from . import judge as judge

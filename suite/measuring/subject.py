@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
-from suite import seeds, training
+from suite import seeds
 from suite.data import Dataset
 from suite.errors import Unsupported
 from suite.measuring.trust import Frozen
 from suite.seeds import numpy_rng as numpy_rng  # handed on: tasks draw what is the same for every model with it
-from suite.training import Baseline, checkpoints
+from suite.training import Baseline, Recipe, checkpoints
 
 if TYPE_CHECKING:
     import numpy as np
@@ -44,7 +44,6 @@ class Subject:
         untrained: Makes an untrained twin: same class and parameters, same initialization as the trained one had.
         store: Folder for what is kept beside the checkpoint; None to keep it in memory only.
         noise: Extra name in every stream: "" for published numbers, a secret for re-scoring.
-        task: The task that is being scored, for messages.
     """
 
     model: Frozen
@@ -55,7 +54,6 @@ class Subject:
     untrained: Callable[[], Frozen]
     store: Path | None = None
     noise: str = ""
-    task: str = ""
     _memo: dict[str, dict[str, Tensor]] = field(default_factory=dict, repr=False)
 
     def rng(self, *names: object) -> torch.Generator:
@@ -103,34 +101,24 @@ class Subject:
 
 
 def make_subject(
-    baseline: Baseline,
-    cls: type[Baseline],
-    params: dict[str, Any],
-    dataset: Dataset,
-    seed: int,
-    budget: str,
-    device: str | torch.device,
-    store: Path | None,
-    noise: str = "",
+    baseline: Baseline, recipe: Recipe, dataset: Dataset, budget: str, *, store: Path | None = None, noise: str = ""
 ) -> Subject:
     """Freezes a trained baseline and puts it beside its data.
 
     Args:
         baseline: The trained model; from here on it takes no gradients.
-        cls: Its class, for the untrained twin.
-        params: Its constructor's parameters.
-        dataset: What it was trained on.
-        seed: The trial's seed.
+        recipe: What it was made of, for the untrained twin; its seed is the trial's.
+        dataset: What it was trained on, on the recipe's device.
         budget: The trial's budget.
-        device: Where model and data live.
         store: Folder for what is kept beside the checkpoint, or None.
         noise: "" for published numbers, a secret for re-scoring.
     """
 
     def untrained() -> Frozen:
-        return _untrained(training.build(cls, dataset.spec, params, seed, device), dataset, seed)
+        return _untrained(recipe.build(), dataset, recipe.seed)
 
-    return Subject(Frozen(baseline), dataset, seed, budget, torch.device(device), untrained, store, noise)
+    device = torch.device(recipe.device)
+    return Subject(Frozen(baseline), dataset, recipe.seed, budget, device, untrained, store, noise)
 
 
 def compute_features(model: Frozen, grey: Tensor, *, alias: bool = True) -> dict[str, Tensor]:

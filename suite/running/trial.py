@@ -5,36 +5,28 @@ No Ray and no MLflow: this runs anywhere torch runs. Whatever goes wrong becomes
 
 from __future__ import annotations
 
-import time
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
-from suite import data, records, seeds, training
+from suite import records, seeds
 from suite.errors import ContractError, TrialTimeout, Unsupported
-from suite.measuring import flops, measured, save_png, subject
+from suite.measuring import measured, save_png
 from suite.plugins import loading, registry
 from suite.running import limits
+from suite.running.costs import Stopwatch
 from suite.running.isolation import isolated
-from suite.training import checkpoints
+from suite.running.preparation import Curves, Log, Prepared, prepare
 
 if TYPE_CHECKING:
-    from suite.measuring import Score
+    from suite.measuring import Score, Subject
     from suite.planning import Cell, Trial
     from suite.records import Record
 
 Report = Callable[["Record"], None]
-Log = Callable[[dict[str, Any]], None]
-
-#: Training tells how far it is this often: each word to the driver holds it up a little.
-PROGRESS_SECONDS = 2.0
-
-Curves = dict[str, list[tuple[float, float]]]
 
 
 def run_trial(trial: Trial, report: Report, log: Log | None = None) -> None:
@@ -59,19 +51,11 @@ def run_trial(trial: Trial, report: Report, log: Log | None = None) -> None:
         say({"warning": f"{trial.name} replaced {', '.join(replaced[:5])}; put back"})
 
 
-@dataclass
-class _Model:
-    """A trained baseline, ready to be scored, and what it cost."""
-
-    subject: subject.Subject
-    curves: Curves
-    cost: dict[str, Any]
-
-
 def _run(trial: Trial, report: Report, say: Log) -> None:
-    started = records.now()
+    started, clock = records.now(), Stopwatch()
     try:
-        model = _prepare(trial, say)
+        with clock.timing("setup"):
+            model = prepare(trial, clock, say)
     except TrialTimeout:
         raise
     except (Exception, SystemExit) as error:
@@ -79,146 +63,57 @@ def _run(trial: Trial, report: Report, say: Log) -> None:
             report(_failure(trial, cell, error, started))
         return
     for cell in trial.cells:
-        record = _score(trial, cell, model, say)
+        record = _record(trial, cell, model, clock, say)
         if record.status == "ok":
             model.curves = {}  # the curves of training stand in one record of the trial
         report(record)
 
 
-def _prepare(trial: Trial, say: Log) -> _Model:
-    """Loads the data, trains the baseline or loads its checkpoint; the test split stays unread until it is scored."""
-    began, training_now = time.perf_counter(), 0.0
-    cell, device = trial.cells[0], torch.device(_device(trial.device))
-    cls = registry.load(trial.baseline)
-    dataset = data.load(cell.dataset, Path(trial.data_root), str(device))
-    _check_data(cell, dataset.hash)
-    folder = Path(trial.workspace) / "checkpoints" / trial.checkpoint_key[:32]
-
-    def build() -> Any:
-        return training.build(cls, dataset.spec, cell.baseline_params, cell.seed, device)
-
-    baseline = build()
-    meta = _load(folder, baseline, say)
-    if meta is None:
-        baseline = build()  # what a corrupt checkpoint may have left in it is gone
-        clock = time.perf_counter()
-        meta = _train(folder, baseline, dataset, cell, trial, say)
-        training_now = time.perf_counter() - clock
-    scored = subject.make_subject(
-        baseline,
-        cls,
-        cell.baseline_params,
-        dataset,
-        cell.seed,
-        cell.budget,
-        device,
-        folder / "kept",
-        noise=trial.noise,
-    )
-    cost = {
-        "parameters": sum(p.numel() for p in baseline.parameters()),
-        "flops_per_image": flops.flops_per_image(scored.model, dataset),
-        "train_seconds": meta["train_seconds"],
-        "images_per_second": meta["images_per_second"],
-    }
-    cost["setup_seconds"] = time.perf_counter() - began - training_now
-    return _Model(scored, {f"train/{name}": curve for name, curve in meta["curves"].items()}, cost)
-
-
-def _device(name: str) -> str:
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    return name
-
-
-def _check_data(cell: Cell, found: str) -> None:
-    planned = cell.ingredients.get("checkpoint", {}).get("dataset", found)
-    if found != planned:
-        raise ContractError(f"dataset '{cell.dataset}' on this machine is not the planned one ({found[:12]})")
-
-
-def _load(folder: Path, baseline: Any, say: Log) -> dict[str, Any] | None:
-    """Loads a checkpoint and returns what is written beside it; None where there is none. Sets a corrupt one aside."""
-    if not folder.is_dir():
-        return None
-    try:
-        return checkpoints.load(folder, baseline)
-    except FileNotFoundError:
-        return None
-    except checkpoints.CorruptCheckpoint as error:
-        aside = checkpoints.set_aside(folder)
-        say({"warning": f"corrupt checkpoint ({error}) set aside as {aside.name}; training again"})
-        return None
-
-
-def _train(folder: Path, baseline: Any, dataset: Any, cell: Cell, trial: Trial, say: Log) -> dict[str, Any]:
-    say({"phase": "training"})
-    last = time.monotonic()
-
-    def tell(state: dict[str, Any]) -> None:
-        nonlocal last
-        if time.monotonic() - last > PROGRESS_SECONDS:
-            last = time.monotonic()
-            say({"phase": f"training {100 * state['step'] // state['steps']} %"})
-
-    report = training.train(
-        baseline,
-        dataset,
-        seed=cell.seed,
-        budget=cell.budget,
-        precision=cell.precision,
-        resume=folder / "resume",
-        report=tell,
-    )
-    meta = {
-        "train_seconds": report.seconds,
-        "images_per_second": report.images_per_second,
-        "images": report.images,
-        "steps": report.steps,
-        "curves": report.curves,
-        "ingredients": cell.ingredients.get("checkpoint", {}),
-    }
-    checkpoints.save(folder, baseline, meta)
-    return meta
-
-
-def _score(trial: Trial, cell: Cell, model: _Model, say: Log) -> Record:
+def _record(trial: Trial, cell: Cell, model: Prepared, clock: Stopwatch, say: Log) -> Record:
     """Scores one task and returns its record, whatever happens."""
     say({"phase": cell.task})
-    started, clock = records.now(), time.perf_counter()
-    scored = model.subject
+    started = records.now()
     try:
-        task = registry.load(trial.tasks[cell.task])(**cell.task_params)
-        weights = scored.model.parameter_hash()
-        with seeds.global_seed(cell.seed, "task", cell.task):
-            score = task.score(scored)
-        if scored.model.parameter_hash() != weights:
-            raise ContractError(f"{cell.task} changed the model that it scored")
-        metrics = measured(score.metrics, task.metrics)
-        if task.primary not in metrics:
-            raise ContractError(f"{cell.task} did not report its primary metric '{task.primary}'")
-        kept = _keep(trial.workspace, cell.key, score, model.curves)
+        with clock.timing(cell.key):
+            score, metrics = _score(trial, cell, model.subject)
+            kept = _keep(trial.workspace, cell.key, score, model.curves)
     except TrialTimeout:
         raise
     except (Exception, SystemExit) as error:
         return _failure(trial, cell, error, started)
+    device = model.subject.device
+    spent = {"setup_seconds": clock.seconds["setup"], "score_seconds": clock.seconds[cell.key]}
     return cell.ended(
         trial.baseline,
         trial.tasks[cell.task],
         "ok",
-        device=str(scored.device),
+        device=str(device),
         threads=trial.threads,
         started=started,
         metrics=metrics,
         notes=list(score.notes),
         flags=list(score.flags),
-        cost={
-            **model.cost,
-            "score_seconds": time.perf_counter() - clock,
-            "peak_memory_bytes": _peak_memory(scored.device),
-        },
+        cost={**model.cost, **spent, "peak_memory_bytes": _peak_memory(device)},
         **kept,
     )
+
+
+def _score(trial: Trial, cell: Cell, scored: Subject) -> tuple[Score, dict[str, dict[str, Any]]]:
+    """Returns what a task says of a model, and its metrics as the record has them.
+
+    Raises:
+        ContractError: If the task changed the model, or its metrics are not those that it declares.
+    """
+    task = registry.load(trial.tasks[cell.task])(**cell.task_params)
+    weights = scored.model.parameter_hash()
+    with seeds.global_seed(cell.seed, "task", cell.task):
+        score = task.score(scored)
+    if scored.model.parameter_hash() != weights:
+        raise ContractError(f"{cell.task} changed the model that it scored")
+    metrics = measured(score.metrics, task.metrics)
+    if task.primary not in metrics:
+        raise ContractError(f"{cell.task} did not report its primary metric '{task.primary}'")
+    return score, metrics
 
 
 def _keep(workspace: str, key: str, score: Score, curves: Curves) -> dict[str, Any]:

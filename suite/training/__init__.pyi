@@ -8,5 +8,5 @@ from .budgets import BUDGET_VERSIONS as BUDGET_VERSIONS
 from .budgets import BUDGETS as BUDGETS
 from .budgets import PRECISIONS as PRECISIONS
 from .loop import TrainingReport as TrainingReport
-from .loop import build as build
 from .loop import train as train
+from .recipe import Recipe as Recipe

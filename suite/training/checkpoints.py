@@ -10,8 +10,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
-from suite.errors import UserError
+from suite.errors import ContractError, UserError
 from suite.files import write_atomically
 
 TENSORS, META = "model.safetensors", "checkpoint.json"
@@ -20,6 +21,22 @@ FORMAT = 1
 
 class CorruptCheckpoint(Exception):
     """A checkpoint that cannot be trusted: unreadable, of the wrong checksum, or not of this model."""
+
+
+def check_storable(module: nn.Module) -> None:
+    """Checks that parameters and buffers of known shapes can be all that a module carries.
+
+    Raises:
+        ContractError: If a part of it is lazy, TorchScript, or has extra state; names the part.
+    """
+    for path, part in module.named_modules():
+        where = f"{type(module).__name__}: '{path}' ({type(part).__name__})" if path else type(module).__name__
+        if isinstance(part, torch.jit.ScriptModule):
+            raise ContractError(f"{where} is TorchScript, which a checkpoint cannot hold; use the plain module")
+        if type(part).get_extra_state is not nn.Module.get_extra_state:
+            raise ContractError(f"{where} has extra state, which a checkpoint cannot hold; keep it in buffers")
+        if any(map(is_lazy, (*part._parameters.values(), *part._buffers.values()))):
+            raise ContractError(f"{where} is lazy, and a checkpoint needs its shapes beforehand; give the sizes")
 
 
 def save(folder: Path, baseline: nn.Module, meta: Mapping[str, Any]) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from suite.data import Batch, Dataset, DataSpec
+from suite.data import Batch, Dataset
 from suite.errors import Diverged, Unsupported, unknown
 from suite.seeds import derive, global_seed
 from suite.training import checkpoints
@@ -53,14 +53,6 @@ class TrainingReport:
         return self.images / self.seconds if self.seconds else 0.0
 
 
-def build(
-    cls: type[Baseline], spec: DataSpec, params: dict[str, Any], seed: int, device: str | torch.device
-) -> Baseline:
-    """Makes a baseline, initialized from a stream of its own: the same on every device."""
-    with global_seed(seed, "init"):
-        return cls(spec, **params).to(device)
-
-
 def train(
     baseline: Baseline,
     dataset: Dataset,
@@ -87,7 +79,7 @@ def train(
 
     Raises:
         Diverged: With the step and its terms, if a loss or a weight is not finite.
-        ContractError: If ``loss`` does not return what it should.
+        ContractError: If ``loss`` does not return what it should, or the model is none that a checkpoint can hold.
         UserError: If the budget or the precision does not exist.
     """
     if budget not in BUDGETS:
@@ -96,6 +88,7 @@ def train(
         raise unknown("precision", precision, PRECISIONS)
     if baseline.supervision != "none" and not dataset.info.labels:
         raise Unsupported(f"trains on labels, and {dataset.info.name} has none")
+    checkpoints.check_storable(baseline)
     run = _Run(baseline, dataset, seed, BUDGETS[budget], precision)
     if not (resume and run.restore(resume)):
         run.fit()

@@ -114,7 +114,7 @@ def test_the_gradient_of_each_term_reaches_the_networks_it_is_made_of(term: str,
 def test_a_neighbour_makes_the_code_cheaper_than_a_stranger_or_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(training.BUDGETS, "eight epochs", 8 * 1_200)
     digits = data.load("digits")
-    model = training.build(AssociativeCompressionNetwork, digits.spec, {}, 0, "cpu")
+    model = training.Recipe(AssociativeCompressionNetwork, digits.spec).build()
     training.train(model, digits, seed=0, budget="eight epochs")
     model.eval().requires_grad_(False)
     latents = model.encode(digits.val.binary)

@@ -52,7 +52,7 @@ def clustered(digits: data.Dataset) -> tuple[ClusteredHomoencoder, list[torch.Te
     torch.set_num_threads(1)
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(training.BUDGETS, "ten epochs", 10 * 1_200)
-        model = training.build(Watched, digits.spec, {}, 0, "cpu")
+        model = training.Recipe(Watched, digits.spec).build()
         training.train(model, digits, seed=0, budget="ten epochs")
     return model.eval(), [*history, model.labels]
 
@@ -373,8 +373,8 @@ def test_the_cluster_is_paid_for(
 
 
 def test_random_classes_stay(digits: data.Dataset) -> None:
-    model = training.build(ClusteredHomoencoder, digits.spec, {"rule": "random"} | SMALL, 0, "cpu")
-    first = training.build(ClusteredHomoencoder, digits.spec, {"rule": "random"} | SMALL, 0, "cpu")
+    model = training.Recipe(ClusteredHomoencoder, digits.spec, {"rule": "random"} | SMALL).build()
+    first = training.Recipe(ClusteredHomoencoder, digits.spec, {"rule": "random"} | SMALL).build()
     training.train(model, digits, seed=0, budget="three epochs")
     training.train(first, digits, seed=0, budget="smoke")
     assert torch.equal(model.labels, first.labels)
@@ -386,7 +386,7 @@ def test_a_resumed_run_draws_the_same_supports_and_clusters(
     digits: data.Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cls: type[Homoencoder], params: dict
 ) -> None:
     def trained(**options: Any) -> Homoencoder:
-        model = training.build(cls, digits.spec, params | SMALL, 0, "cpu")
+        model = training.Recipe(cls, digits.spec, params | SMALL).build()
         training.train(model, digits, seed=0, budget="three epochs", **options)
         return model
 

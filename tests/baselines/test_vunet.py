@@ -53,7 +53,7 @@ def digits() -> data.Dataset:
 def trained(name: str = "digits", steps: int = 100, **params: object) -> Baseline:
     """A model after a short training."""
     dataset = data.load(name)
-    model = training.build(VUNet, dataset.spec, {"components": 8, **params}, 0, torch.device("cpu"))
+    model = training.Recipe(VUNet, dataset.spec, {"components": 8, **params}).build()
     with torch.no_grad():
         model.fit(dataset.train_set(labels=False))
     adam = torch.optim.Adam(model.parameters(), lr=3e-3)
@@ -135,7 +135,7 @@ def test_thinning_removes_pixels_only_and_thins_no_further_the_second_time(seed:
 
 
 def test_the_shape_is_a_function_of_the_image_alone() -> None:
-    a, b = (training.build(VUNet, SPEC, {}, seed, torch.device("cpu")) for seed in (0, 1))
+    a, b = (training.Recipe(VUNet, SPEC, {}, seed).build() for seed in (0, 1))
     x = digits().val.binary[:20]
     shapes = [model.encode(x)["shape"].values for model in (a, b, trained())]
     assert torch.equal(shapes[0], shapes[1]) and torch.equal(shapes[0], shapes[2])
@@ -168,7 +168,7 @@ def test_the_mixture_prior_makes_shapes_cheaper_than_their_histogram() -> None:
     train = skeleton(digits().train.binary).float()
     p = (train.sum(0) + 1) / (len(train) + 2)
     histogram = -(maps * p.log() + (1 - maps) * (1 - p).log()).flatten(1).sum(1)
-    mixture = training.build(VUNet, SPEC, {"components": 40, "block": 1}, 0, torch.device("cpu"))
+    mixture = training.Recipe(VUNet, SPEC, {"components": 40, "block": 1}).build()
     with torch.no_grad():
         mixture.fit(digits().train_set(labels=False))
     assert float(mixture.mixture.nats(maps).mean()) < float(histogram.mean()) - 15

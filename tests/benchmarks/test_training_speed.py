@@ -51,7 +51,7 @@ def many_digits() -> data.Dataset:
 
 def ours(dataset: data.Dataset, precision: str = "float32") -> float:
     """Images a second of the suite's loop on a 784-512-16 VAE."""
-    baseline = training.build(VAE, dataset.spec, {"latent": 16, "hidden": 512}, 0, "cpu")
+    baseline = training.Recipe(VAE, dataset.spec, {"latent": 16, "hidden": 512}).build()
     return training.train(baseline, dataset, seed=0, budget="benchmark", precision=precision).images_per_second
 
 
@@ -73,7 +73,7 @@ def side_by_side(benchmark: Any, one: Callable[[], float], other: Callable[[], f
 
 def bare(dataset: data.Dataset) -> float:
     """Images a second of a loop over one batch, made ready beforehand: loss, gradient and torch's fused Adam."""
-    model = training.build(VAE, dataset.spec, {"latent": 16, "hidden": 512}, 0, "cpu")
+    model = training.Recipe(VAE, dataset.spec, {"latent": 16, "hidden": 512}).build()
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, fused=True)
     batch = Batch(dataset.train.binary[:BATCH].clone(), None, torch.arange(BATCH), 0.0)
     start = time.perf_counter()

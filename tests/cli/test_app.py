@@ -287,7 +287,7 @@ def test_a_corrupt_record_is_a_warning_on_stderr(capsys: pytest.CaptureFixture[s
 
 
 def test_options_that_are_not_given_leave_the_defaults() -> None:
-    assert options.selection() == Selection()
+    assert options.SelectionOptions().selection() == Selection()
     with pytest.raises(UserError, match="did you mean 'json'"):
         options.check_format("jso")
 

@@ -58,7 +58,7 @@ def test_the_figures_are_those_of_torchs_own_counter(name: str) -> None:
 
 
 def test_what_cannot_be_counted_is_none() -> None:
-    assert flops_per_image(Frozen(training.build(Baseline, digits().spec, {}, 0, "cpu")), digits()) is None
+    assert flops_per_image(Frozen(training.Recipe(Baseline, digits().spec).build()), digits()) is None
 
 
 def test_a_timeout_is_not_taken_for_a_failure_to_count() -> None:
@@ -67,7 +67,7 @@ def test_a_timeout_is_not_taken_for_a_failure_to_count() -> None:
             raise TrialTimeout(1.0)
 
     with pytest.raises(TrialTimeout):
-        flops_per_image(Frozen(training.build(Late, digits().spec, {}, 0, "cpu")), digits())
+        flops_per_image(Frozen(training.Recipe(Late, digits().spec).build()), digits())
 
 
 def test_training_and_counting_leave_torchs_compiler_unloaded() -> None:

@@ -34,14 +34,14 @@ def _shorter_fit(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _measure(name: str) -> dict[str, float]:
-    model = training.build(models.Golden, models.digits().spec, {}, 0, "cpu")
-    subject = make_subject(model, models.Golden, {}, models.digits(), 0, "smoke", "cpu", None)
+    recipe = training.Recipe(models.Golden, models.digits().spec)
+    subject = make_subject(recipe.build(), recipe, models.digits(), "smoke")
     score = registry.load(registry.source(TASKS[name]))().score(subject)
     return {metric: measure.value for metric, measure in score.metrics.items()}
 
 
 def _train() -> dict[str, float]:
-    model = training.build(models.Golden, models.digits().spec, {}, 0, "cpu")
+    model = training.Recipe(models.Golden, models.digits().spec).build()
     training.train(model, models.digits(), seed=0, budget="smoke", precision="float32")
     return {name: float(p.detach().norm()) for name, p in model.named_parameters()}
 

@@ -38,8 +38,8 @@ def digits() -> data.Dataset:
 
 
 def subject(dataset: data.Dataset, store: Path | None = None, noise: str = "", cls: type[Baseline] = Two) -> Subject:
-    baseline = training.build(cls, dataset.spec, {}, 0, "cpu")
-    return make_subject(baseline, cls, {}, dataset, 0, "smoke", "cpu", store, noise)
+    recipe = training.Recipe(cls, dataset.spec)
+    return make_subject(recipe.build(), recipe, dataset, "smoke", store=store, noise=noise)
 
 
 def test_features_are_the_cores_and_every_groups(digits: data.Dataset) -> None:
@@ -105,7 +105,7 @@ def test_streams_are_named_and_the_secret_changes_them_all(digits: data.Dataset)
 
 def test_the_untrained_twin_starts_where_training_started(digits: data.Dataset) -> None:
     twin = subject(digits).untrained().unwrap()
-    fresh = training.build(Two, digits.spec, {}, 0, "cpu")
+    fresh = training.Recipe(Two, digits.spec).build()
     assert all(torch.equal(a, b) for a, b in zip(twin.parameters(), fresh.parameters(), strict=True))
 
 

@@ -82,8 +82,8 @@ class Mirror(Position):
 
 
 def score(cls: type[Baseline], dataset: data.Dataset) -> Score:
-    model = training.build(cls, dataset.spec, {}, 0, "cpu")
-    return Interpolation().score(make_subject(model, cls, {}, dataset, 0, "smoke", "cpu", None))
+    recipe = training.Recipe(cls, dataset.spec)
+    return Interpolation().score(make_subject(recipe.build(), recipe, dataset, "smoke"))
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import functools
 import pytest
 import torch
 
+from suite import training
 from suite.contract import Score
 from suite.measuring import noise
 from suite.measuring.channel import fit_channel
@@ -165,9 +166,8 @@ def test_the_core_alone_is_worth_what_remains_when_the_rest_is_constant() -> Non
 def test_secret_noise_moves_a_score_by_monte_carlo_error_only() -> None:
     _, public = _scored("vae", "quick")
     subject, _ = _scored("vae", "quick")
-    secret = models.make_subject(
-        subject.model.unwrap(), models.builtin("vae"), {}, models.digits(), 0, "quick", "cpu", None, noise="secret"
-    )
+    recipe = training.Recipe(models.builtin("vae"), models.digits().spec)
+    secret = models.make_subject(subject.model.unwrap(), recipe, models.digits(), "quick", noise="secret")
     assert _value(TASK().score(secret), "nats") == pytest.approx(_value(public, "nats"), abs=0.5)
 
 

@@ -107,8 +107,8 @@ class OneGroup(CopiedCore):
 
 def score(cls: type[Baseline], known: bool = True) -> Score:
     dataset = stamps(known)
-    model = training.build(cls, dataset.spec, {}, 0, "cpu")
-    return Transfer().score(make_subject(model, cls, {}, dataset, 0, "smoke", "cpu", None))
+    recipe = training.Recipe(cls, dataset.spec)
+    return Transfer().score(make_subject(recipe.build(), recipe, dataset, "smoke"))
 
 
 def value(found: Score, name: str) -> float:

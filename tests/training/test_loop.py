@@ -64,7 +64,7 @@ def digits() -> data.Dataset:
 
 
 def trained(dataset: data.Dataset, cls: type[Baseline] = Small, budget: str = "smoke", seed: int = 0, **options: Any):
-    baseline = training.build(cls, dataset.spec, {}, seed, "cpu")
+    baseline = training.Recipe(cls, dataset.spec, {}, seed).build()
     return baseline, training.train(baseline, dataset, seed=seed, budget=budget, **options)
 
 
@@ -199,9 +199,9 @@ def test_the_same_seed_gives_the_same_bits_and_another_seed_others(digits: data.
 
 def test_a_model_is_initialized_by_its_seed_alone(digits: data.Dataset) -> None:
     torch.manual_seed(1)
-    first = training.build(Small, digits.spec, {"width": 3}, 0, "cpu")
+    first = training.Recipe(Small, digits.spec, {"width": 3}).build()
     torch.manual_seed(2)
-    second = training.build(Small, digits.spec, {"width": 3}, 0, "cpu")
+    second = training.Recipe(Small, digits.spec, {"width": 3}).build()
     assert same(first, second)
     assert first.decoder.in_features == 3
 

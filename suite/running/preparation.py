@@ -1,0 +1,151 @@
+"""From a trial to a frozen model that can be scored: trained and sealed, or loaded.
+
+What is scored is what the checkpoint holds: a model built anew and loaded from it, also right after training.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from suite import data, training
+from suite.errors import ContractError
+from suite.measuring import flops, make_subject
+from suite.plugins import registry
+from suite.running.sealing import seal
+from suite.training import Recipe, checkpoints
+
+if TYPE_CHECKING:
+    from suite.data import Dataset
+    from suite.measuring import Subject
+    from suite.planning import Cell, Trial
+    from suite.running.costs import Stopwatch
+    from suite.training import Baseline
+
+#: Takes events for people: ``{"phase": ...}`` and ``{"warning": ...}``.
+Log = Callable[[dict[str, Any]], None]
+#: Name -> points (x, y).
+Curves = dict[str, list[tuple[float, float]]]
+
+#: Training tells how far it is this often: each word to the driver holds it up a little.
+PROGRESS_SECONDS = 2.0
+
+
+@dataclass
+class Prepared:
+    """A trained baseline, ready to be scored.
+
+    Attributes:
+        subject: What tasks are given.
+        curves: Of training.
+        cost: What the model is and what its training took, for the record.
+    """
+
+    subject: Subject
+    curves: Curves
+    cost: dict[str, Any]
+
+
+def prepare(trial: Trial, clock: Stopwatch, say: Log) -> Prepared:
+    """Loads the data, trains the baseline where it has no checkpoint, and loads it from there.
+
+    The test split stays unread until it is scored.
+
+    Args:
+        trial: What is run.
+        clock: Is charged with ``training``; the rest is the caller's.
+        say: Takes phases and warnings.
+    """
+    cell, device = trial.cells[0], torch.device(_device(trial.device))
+    cls = registry.load(trial.baseline)
+    dataset = data.load(cell.dataset, Path(trial.data_root), str(device))
+    _check_data(cell, dataset.hash)
+    recipe = Recipe(cls, dataset.spec, cell.baseline_params, cell.seed, device)
+    folder = Path(trial.workspace) / "checkpoints" / trial.checkpoint_key[:32]
+    baseline, meta = _found(folder, recipe, say) or _trained(folder, recipe, dataset, cell, clock, say)
+    subject = make_subject(baseline, recipe, dataset, cell.budget, store=folder / "kept", noise=trial.noise)
+    cost = {
+        "parameters": sum(p.numel() for p in baseline.parameters()),
+        "flops_per_image": flops.flops_per_image(subject.model, dataset),
+        "train_seconds": meta["train_seconds"],
+        "images_per_second": meta["images_per_second"],
+    }
+    return Prepared(subject, {f"train/{name}": curve for name, curve in meta["curves"].items()}, cost)
+
+
+def _device(name: str) -> str:
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    return name
+
+
+def _check_data(cell: Cell, found: str) -> None:
+    planned = cell.ingredients.get("checkpoint", {}).get("dataset", found)
+    if found != planned:
+        raise ContractError(f"dataset '{cell.dataset}' on this machine is not the planned one ({found[:12]})")
+
+
+def _loaded(folder: Path, recipe: Recipe) -> tuple[Baseline, dict[str, Any]]:
+    """Returns a new model with the checkpoint's tensors, and what is written beside them."""
+    baseline = recipe.build()
+    return baseline, checkpoints.load(folder, baseline)
+
+
+def _found(folder: Path, recipe: Recipe, say: Log) -> tuple[Baseline, dict[str, Any]] | None:
+    """Returns what an earlier trial has sealed, None where there is nothing. Sets a corrupt checkpoint aside."""
+    if not folder.is_dir():
+        return None
+    try:
+        return _loaded(folder, recipe)
+    except FileNotFoundError:
+        return None
+    except checkpoints.CorruptCheckpoint as error:
+        aside = checkpoints.set_aside(folder)
+        say({"warning": f"corrupt checkpoint ({error}) set aside as {aside.name}; training again"})
+        return None
+
+
+def _trained(
+    folder: Path, recipe: Recipe, dataset: Dataset, cell: Cell, clock: Stopwatch, say: Log
+) -> tuple[Baseline, dict[str, Any]]:
+    """Trains a model, seals it, and returns what the checkpoint holds."""
+    baseline = recipe.build()
+    with clock.timing("training"):
+        report = training.train(
+            baseline,
+            dataset,
+            seed=cell.seed,
+            budget=cell.budget,
+            precision=cell.precision,
+            resume=folder / "resume",
+            report=_teller(say),
+        )
+    meta = {
+        "train_seconds": report.seconds,
+        "images_per_second": report.images_per_second,
+        "images": report.images,
+        "steps": report.steps,
+        "curves": report.curves,
+        "ingredients": cell.ingredients.get("checkpoint", {}),
+    }
+    seal(folder, baseline, recipe, dataset.train.grey, meta)
+    return _loaded(folder, recipe)
+
+
+def _teller(say: Log) -> Callable[[dict[str, Any]], None]:
+    """Returns what tells people how far training is, now and then."""
+    say({"phase": "training"})
+    last = time.monotonic()
+
+    def tell(state: dict[str, Any]) -> None:
+        nonlocal last
+        if time.monotonic() - last > PROGRESS_SECONDS:
+            last = time.monotonic()
+            say({"phase": f"training {100 * state['step'] // state['steps']} %"})
+
+    return tell
