@@ -56,7 +56,7 @@ class {name}(Task):
         logits = subject.model.decode(values)
         errors = binary_cross_entropy_with_logits(logits, x, reduction="none").sum((1, 2, 3))
         metrics = {{"error": Measure.mean(errors)}}
-        metrics |= {{f"size/{{name}}": Measure(float(v.mean())) for name, v in values.items()}}
+        metrics |= {{f"size/{{name}}": Measure(float(v.float().mean())) for name, v in values.items()}}
         return Score(metrics, {{"error": errors.numpy()}}, {{"line": [(0, 1.0), (1, 2.0)]}}, {{"inputs": x[0]}})
 """
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -69,21 +70,16 @@ def check_baseline(
         source: Its file, if it came from one; without it nothing runs in a fresh process.
     """
     from suite import data
-    from suite.checking import integrity
+    from suite.checking.integrity import BUDGET, Specimen
 
-    dataset = data.load(DATASET)
-    grown: list[Specimen] = []
-
-    def grow() -> str:
-        grown.append(integrity.Specimen.grow(cls, params, dataset, source))
-        return f"the {integrity.BUDGET} budget"
-
-    finding = run_check(name, "trains", grow)
-    yield finding
-    if finding.status != "pass":
+    try:
+        specimen = Specimen.grow(cls, params, data.load(DATASET), source)
+    except Exception as error:
+        yield _objection(name, "trains", error)
         yield Finding(name, "all other checks", "skipped", "it did not train")
         return
-    for check, function in _baseline_checks(grown[0]):
+    yield Finding(name, "trains", "pass", f"the {BUDGET} budget")
+    for check, function in _baseline_checks(specimen):
         yield run_check(name, check, function)
 
 
@@ -94,39 +90,45 @@ def check_task(cls: type[Task], name: str) -> Iterator[Finding]:
     from suite.checking.small_models import SPECIMENS
 
     task, dataset = cls(), data.load(DATASET)
-    yield run_check(name, "declarations", lambda: rehearsal.declarations(task))
-    findings = [
-        run_check(name, f"scores {m.__name__.lower()}", lambda m=m: rehearsal.score_twice(task, m, dataset))  # type: ignore[misc]
-        for m in SPECIMENS
-    ]
-    yield from findings
-    if all(finding.status == "skipped" for finding in findings):
+    yield run_check(name, "declarations", partial(rehearsal.declarations, task))
+    skipped = 0
+    for model in SPECIMENS:
+        score = partial(rehearsal.score_twice, task, model, dataset)
+        finding = run_check(name, f"scores {model.__name__.lower()}", score)
+        skipped += finding.status == "skipped"
+        yield finding
+    if skipped == len(SPECIMENS):
         yield Finding(name, "scores something", "fail", "unsupported for every model")
 
 
 def _baseline_checks(specimen: Specimen) -> Iterator[tuple[str, Callable[[], str]]]:
-    from suite.checking import fresh_process as errand
+    """Yields the name of each check and the check itself, the quick ones first."""
     from suite.checking import integrity, rehearsal
+    from suite.checking.fresh_process import fresh_process
 
-    checks = [*integrity.CHECKS, *([errand.fresh_process] if specimen.source else [])]
-    for function in checks:
-        yield function.__name__.replace("_", " "), lambda function=function: function(specimen)  # type: ignore[misc]
-    subjects = rehearsal.public_and_secret(specimen)
-    yield "no test image by heart", lambda: rehearsal.no_test_image_by_heart(subjects[0])
+    for check in (*integrity.CHECKS, *([fresh_process] if specimen.source else [])):
+        yield check.__name__.replace("_", " "), partial(check, specimen)
+    public, secret = rehearsal.public_and_secret(specimen)
+    yield "no test image by heart", partial(rehearsal.no_test_image_by_heart, public)
     for name, task in rehearsal.tasks(specimen.dataset.info):
-        yield f"task {name}", lambda task=task: rehearsal.same_under_secret_noise(task, *subjects)  # type: ignore[misc]
+        yield f"task {name}", partial(rehearsal.same_under_secret_noise, task, public, secret)
 
 
 def run_check(subject: str, check: str, function: Callable[[], str]) -> Finding:
     """Runs one check; whatever it raises becomes its finding."""
-    from suite.checking.integrity import Caught
-
     try:
         return Finding(subject, check, "pass", function())
-    except Unsupported as error:
-        return Finding(subject, check, "skipped", str(error))
-    except Caught as error:
-        return Finding(subject, check, "fail", str(error))
     except Exception as error:
-        first = (str(error).splitlines() or [""])[0]
-        return Finding(subject, check, "fail", f"{type(error).__name__}: {first}")
+        return _objection(subject, check, error)
+
+
+def _objection(subject: str, check: str, error: Exception) -> Finding:
+    """Returns the finding of a check that ended in an error."""
+    from suite.checking.integrity import Caught
+
+    if isinstance(error, Unsupported):
+        return Finding(subject, check, "skipped", str(error))
+    if isinstance(error, Caught):
+        return Finding(subject, check, "fail", str(error))
+    first = (str(error).splitlines() or [""])[0]
+    return Finding(subject, check, "fail", f"{type(error).__name__}: {first}")

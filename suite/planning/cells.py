@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from suite.plugins import Source
-from suite.records import Record, environment, now
+from suite.records import Record, environment, now, readable
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class Cell:
             seed=self.seed,
             ingredients=self.ingredients,
             checkpoint_key=self.checkpoint_key,
-            reason=" ".join(reason.split()),
+            reason=readable(" ".join(reason.split())),
             task_version=task.static["version"],
             task_params=self.task_params,
             official=task.static["official"],
@@ -84,7 +84,7 @@ class Cell:
             env={**environment(), "device": device, "threads": threads},
             started=started or finished,
             finished=finished,
-            **rest,
+            **readable(rest),
         )
 
 

@@ -161,5 +161,6 @@ def _where(source: Source, error: BaseException) -> str:
 
 def forget() -> None:
     """Forgets every loaded source: the next ``load`` runs its module anew, whatever an earlier user left in it."""
-    for name in [name for name in sys.modules if name.startswith(PREFIX)]:
-        del sys.modules[name]
+    for name in list(sys.modules):  # a snapshot: another thread may be importing
+        if name.startswith(PREFIX):
+            sys.modules.pop(name, None)

@@ -5,6 +5,7 @@ from .record import SETTLED as SETTLED
 from .record import STATUSES as STATUSES
 from .record import Record as Record
 from .record import now as now
+from .record import readable as readable
 from .store import IRREPRODUCIBLE as IRREPRODUCIBLE
 from .store import differs as differs
 from .store import load_values as load_values

@@ -26,8 +26,8 @@ class Record:
         metrics: Name -> ``{value, unit, direction, se, n}``.
         pictures: File names below ``pictures_path``.
         values: Whether per-image values lie at ``values_path``.
-        cost: Parameters, flops_per_image, train_seconds, images_per_second, setup_seconds (loading, counting: what
-            the trial did before it scored and beside training), score_seconds, peak_memory_bytes.
+        cost: Parameters, flops_per_image, train_seconds, images_per_second, setup_seconds (loading, sealing, counting:
+            what the trial did before it scored and beside training), score_seconds, peak_memory_bytes.
         env: Host, device, threads, cpu, python, torch, versions, commit, dirty.
         started, finished: ISO times in UTC.
     """
@@ -61,6 +61,15 @@ class Record:
     env: dict[str, Any] = field(default_factory=dict, repr=False)
     started: str = ""
     finished: str = ""
+
+
+def readable(value: Any) -> Any:
+    """Returns a value with every text in it such that it can be shown, sent and read back (no lone surrogates)."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()
+    if isinstance(value, dict):
+        return {readable(name): readable(inner) for name, inner in value.items()}
+    return [readable(inner) for inner in value] if isinstance(value, list) else value
 
 
 def now() -> str:

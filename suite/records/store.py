@@ -119,7 +119,8 @@ def write(workspace: str | Path, record: Record) -> Path:
     if old is not None and old["status"] in SETTLED and differs(old, raw):
         path = _conflict_path(path)
         _log.warning("not reproducible: %s measured again with other values, kept as %s", _title(raw), path.name)
-    write_atomically(path, json.dumps(raw, allow_nan=False, separators=(",", ":")).encode())
+    text = json.dumps(raw, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
+    write_atomically(path, text.encode("utf-8", "replace"))  # half a surrogate pair is no text that can be read back
     return path
 
 

@@ -206,7 +206,7 @@ def _shadowing(owner: Any, before: dict[str, Any]) -> list[str]:
     """Returns the methods that a class has been given since, over those that it inherits."""
     if not issubclass(type(owner), type):
         return []
-    new = [name for name, value in vars(owner).items() if name not in before and _is_callable(value)]
+    new = [name for name, value in list(vars(owner).items()) if name not in before and _is_callable(value)]
     return [name for name in new if any(name in vars(base) for base in owner.__mro__[1:])]
 
 

@@ -132,7 +132,9 @@ class _Recorder:
 
     def __init__(self, outcome: Outcome, mirror: Mirror | None, shown: Progress) -> None:
         self._outcome, self._mirror, self._shown = outcome, mirror, shown
-        self.started, self.ended = shown.started, shown.ended
+
+    def started(self, trial: Trial, where: str) -> None:
+        self._shown.started(trial, where)
 
     def event(self, trial: Trial, event: dict[str, Any]) -> None:
         if "warning" in event:
@@ -148,6 +150,9 @@ class _Recorder:
         self._shown.record(trial, record)
         if "conflict" in path.name:
             self.event(trial, {"warning": f"{trial.name}: {record.task} has other values than before, see {path.name}"})
+
+    def ended(self, trial: Trial) -> None:
+        self._shown.ended(trial)
 
 
 @contextlib.contextmanager

@@ -81,6 +81,6 @@ def _standard_error_to(log: TextIO) -> Iterator[None]:
 def console_file() -> TextIO:
     """Returns standard error as a file of its own, which ``silenced`` does not touch."""
     try:
-        return os.fdopen(os.dup(sys.stderr.fileno()), "w", buffering=1)
+        return os.fdopen(os.dup(sys.stderr.fileno()), "w", buffering=1, errors="replace")
     except (OSError, ValueError):  # a test's or a notebook's stand-in for a file
         return sys.stderr

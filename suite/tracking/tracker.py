@@ -190,21 +190,28 @@ def sync(workspace: Path, uri: str | None = None) -> Synced:
     if chosen == OFF:
         raise UserError(f"tracking is {OFF}: name a store with --tracking")
     trials = by_trial(read_all(workspace))
-    written, refused = 0, 0
     try:
         store = _Store(chosen, workspace)
-        for trial in trials:
-            try:
-                written += store.mirror(trial)
-            except Exception as error:
-                refused, problem = refused + 1, error
-                store.ping()
-        if refused:
-            raise problem
     except Exception as error:
-        missing = f"{refused} of {len(trials)} trials not mirrored: " if refused else ""
-        raise UserError(f"tracking store {chosen}: {missing}{first_line(error)}") from error
+        raise UserError(f"tracking store {chosen}: {first_line(error)}") from error
+    written, problems = _mirror_all(store, trials)
+    if problems:
+        refused = f"{len(problems)} of {len(trials)} trials not mirrored"
+        raise UserError(f"tracking store {chosen}: {refused}: {first_line(problems[-1])}") from problems[-1]
     return Synced(chosen, len(trials), written)
+
+
+def _mirror_all(store: _Store, trials: Sequence[list[Record]]) -> tuple[int, list[Exception]]:
+    """Returns how many records the store lacked, and why trials were refused; a store that is away ends the attempt."""
+    written, problems = 0, []
+    for trial in trials:
+        try:
+            written += store.mirror(trial)
+        except Exception as error:
+            problems.append(error)
+            if not store.answers():
+                break
+    return written, problems
 
 
 def run_tables(uri: str) -> dict[str, str]:

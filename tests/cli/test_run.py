@@ -117,6 +117,15 @@ def test_a_failed_cell_makes_the_exit_code_1(shell: Shell, command: Command) -> 
     assert "1 failed" in out
 
 
+def test_any_error_text_can_be_shown_and_the_run_goes_on(shell: Shell) -> None:
+    write_baseline(shell.folder / "toys", "Odd", loss=r"raise ValueError('half \ud800 a pair, größer')")
+    shell.env |= {"PYTHONIOENCODING": "ascii:strict"}
+    code, out, err = shell.run("-b", "odd", "-b", "toy", "--seeds", "0", "--executor", "local")
+    assert code == 1
+    assert "ValueError: half ? a pair, gr" in err
+    assert "2 cells: 2 run now, 0 before, 1 failed" in out
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -32,6 +32,14 @@ def test_a_record_that_was_written_is_read_back_the_same(tmp_path: Path) -> None
     assert list(path.parent.iterdir()) == [path]  # no temporary file stays behind
 
 
+def test_text_that_is_no_text_is_written_such_that_it_is_read_back(tmp_path: Path) -> None:
+    records.write(
+        tmp_path, record(reason="half \ud800 a pair", notes=["größer", "\udcff"], ingredients={"\ud800": "🙂"})
+    )
+    (found,) = records.read_all(tmp_path)
+    assert (found.reason, found.notes, found.ingredients) == ("half ? a pair", ["größer", "?"], {"?": "🙂"})
+
+
 def test_a_folder_of_published_records_is_read_like_a_workspace(tmp_path: Path) -> None:
     records.write(tmp_path, record())
     assert records.read_all(tmp_path / "records") == records.read_all(tmp_path)

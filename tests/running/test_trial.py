@@ -173,6 +173,101 @@ def test_a_corrupt_checkpoint_is_named_set_aside_and_trained_again(bench: Bench)
     assert bench.checkpoint(first).with_name(bench.checkpoint(first).name + ".corrupt").is_dir()
 
 
+#: A VQ-VAE whose codebook is moved by averages and kept as a plain attribute, as many implementations keep it.
+CODEBOOK_ATTRIBUTE = """
+import torch
+from torch import nn
+from torch.nn import functional as F
+from suite.contract import Baseline, Discrete
+
+class CodebookAttribute(Baseline):
+    groups = {"z": "16 symbols of 32"}
+
+    def __init__(self, spec, symbols=16, words=32, width=4):
+        super().__init__(spec)
+        self.n, self.k, self.d = symbols, words, width
+        self.enc = nn.Linear(spec.pixels, symbols * width)
+        self.dec = nn.Linear(symbols * width, spec.pixels)
+        self.book = torch.randn(words, width)  # neither a parameter nor a buffer
+
+    def words(self, x):
+        e = self.enc(x.flatten(1)).view(len(x), self.n, self.d)
+        return e, torch.cdist(e, self.book.expand(len(x), -1, -1)).argmin(-1)
+
+    def loss(self, batch):
+        e, k = self.words(batch.x)
+        q = self.book[k]
+        with torch.no_grad():
+            for word in k.unique():
+                self.book[word] += 0.05 * (e[k == word].mean(0) - self.book[word])
+        logits = self.dec((e + (q - e).detach()).flatten(1)).view_as(batch.x)
+        rec = F.binary_cross_entropy_with_logits(logits, batch.x, reduction="none").flatten(1).sum(1)
+        return {"loss": rec + 5 * (e - q.detach()).square().flatten(1).sum(1)}
+
+    def encode(self, x):
+        return {"z": Discrete(self.words(x)[1], self.k)}
+
+    def decode(self, values):
+        return self.dec(self.book[values["z"]].flatten(1)).view(-1, *self.spec.shape)
+
+    def features(self, values):
+        return self.book[values["z"]].flatten(1)
+"""
+
+
+def test_a_codebook_outside_the_checkpoint_fails_in_every_sitting_and_names_its_group(bench: Bench) -> None:
+    write_task(bench.toys, "Second")
+    path = bench.toys / "codebook.py"
+    path.write_text(CODEBOOK_ATTRIBUTE)
+    told = "ContractError: CodebookAttribute says something else after save and load: group 'z' changed by"
+    for tasks in (("error",), ("error", "second"), ("second",)):
+        found = bench.run("codebook_attribute", tasks=tasks, retry=("failed",))
+        assert [(raw["status"], raw["reason"][: len(told)]) for raw in found] == [("failed", told)] * len(tasks)
+    path.write_text(
+        CODEBOOK_ATTRIBUTE.replace("self.book = torch", 'self.register_buffer("book", torch').replace(
+            "width)  # neither a parameter nor a buffer", "width))"
+        )
+    )
+    first, second = bench.run("codebook_attribute", tasks=("error", "second"))
+    assert (first["status"], second["status"]) == ("ok", "ok")
+
+
+def test_what_is_scored_is_a_model_that_never_trained(bench: Bench) -> None:
+    write_baseline(bench.toys, "Toy", loss="self.trained = True", encode="assert not hasattr(self, 'trained')")
+    assert bench.reason("toy") == ("ok", "")
+
+
+MORE = "type('More', (nn.Module,), {'get_extra_state': lambda self: {}, 'set_extra_state': lambda self, state: None})"
+
+
+@pytest.mark.parametrize(
+    ("init", "told"),
+    [
+        ("self.part = nn.Sequential(nn.LazyLinear(3))", "Odd: 'part.0' (LazyLinear) is lazy"),
+        ("self.part = torch.jit.script(nn.Linear(2, 2))", "Odd: 'part' (RecursiveScriptModule) is TorchScript"),
+        (f"self.part = {MORE}()", "Odd: 'part' (More) has extra state"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script:FutureWarning")
+def test_what_a_checkpoint_cannot_hold_is_told_before_training(bench: Bench, init: str, told: str) -> None:
+    write_baseline(bench.toys, "Odd", init=init, loss="raise RuntimeError('it trains')")
+    status, reason = bench.reason("odd")
+    assert status == "failed"
+    assert told in reason
+
+
+def test_an_error_text_with_half_a_surrogate_pair_is_recorded_and_read_again(bench: Bench) -> None:
+    write_task(bench.toys, "Odd", score=r"raise ValueError('half \ud800 a pair')")
+    write_task(bench.toys, "Noted", score=r"return Score({'error': Measure(1.0)}, notes=['half \ud800 a pair'])")
+    write_baseline(bench.toys, "Toy")
+    for ran in (3, 0):
+        odd, noted, whole = bench.run("toy", tasks=("odd", "noted", "error"))
+        assert bench.outcome.ran == ran
+        assert bench.outcome.warnings == []
+        assert (odd["status"], odd["reason"]) == ("failed", "ValueError: half ? a pair")
+        assert (noted["status"], noted["notes"], whole["status"]) == ("ok", ["half ? a pair"], "ok")
+
+
 #: All at once: what is put back between two trials of one process.
 DIRT = (
     "torch.set_default_dtype(torch.float64); torch.manual_seed(1); torch.set_num_threads(2); "
