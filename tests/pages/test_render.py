@@ -5,7 +5,7 @@ import pytest
 
 from suite.boards.board import board
 from suite.errors import UserError
-from suite.pages.render import FORMATS, render
+from suite.pages.render import FORMATS, find_anchors, render
 from tests.factories import records
 
 
@@ -21,3 +21,7 @@ def test_every_format_shows_every_model_of_every_section(format: str) -> None:
     assert text.endswith("\n")
     for part in ("one", "two", "standard", "bf16"):
         assert part in text
+
+
+def test_anchors_of_a_task_that_is_not_here_are_none() -> None:
+    assert find_anchors(["somebody_elses_task"]) == {}
