@@ -1,5 +1,6 @@
 # make demo    install into .venv, score some models on the embedded digits, print the board
-# make test    install the test extra, then lint, types and tests
+# make test    install the test extra, then lint, types and tests; of every model family one variant
+# make test-all    the same with every variant: before results or benchmarks are published
 # make benchmark   the timed comparisons, alone on the machine
 # make breaks  break each defining property in a copy of the tree, and see that its test fails
 
@@ -17,13 +18,16 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 # One thread each: the workers share the cores.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test lint benchmark breaks clean
+.PHONY: demo test test-all lint benchmark breaks clean
 
 demo: $(VENV)/.installed
 	$(BIN)/suite run --file results/demo.yaml --workers $(WORKERS)
 
 test: $(VENV)/.installed-test lint
 	$(BIN)/python -m pytest -n $(WORKERS) -q --ignore=tests/benchmarks
+
+test-all: $(VENV)/.installed-test lint
+	$(BIN)/python -m pytest -n $(WORKERS) -q --ignore=tests/benchmarks -m ''
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .

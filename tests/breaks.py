@@ -321,7 +321,18 @@ def noticed(broken: Break) -> bool:
         if text.count(broken.old) != 1:
             raise ValueError(f"{broken.name}: {text.count(broken.old)} lines of {broken.file} to break, not one")
         path.write_text(text.replace(broken.old, broken.new))
-        command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", f"tests/{broken.test}"]
+        command = [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "-x",
+            "-m",
+            "",
+            "-p",
+            "no:cacheprovider",
+            f"tests/{broken.test}",
+        ]
         done = subprocess.run(
             command, cwd=copy, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": folder}, check=False
         )

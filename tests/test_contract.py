@@ -1,4 +1,7 @@
-"""One contract for all: every baseline passes the integrity checks and can be scored, every task scores."""
+"""One contract for all: every baseline passes the integrity checks and can be scored, every task scores.
+
+By default one variant of each family is tried; ``pytest -m ''`` tries them all.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from _pytest.mark import ParameterSet
 
 from suite import data
 from suite.checking import integrity, rehearsal
@@ -29,6 +33,14 @@ SMALLER = {
     **{f"swwae_pool{size}": {"architecture": f"(2)5c-(2)3c-{size}p"} for size in (4, 7, 14)},
     **{f"inverted_{name}": {"width": 16} for name in ("autoencoder", "curriculum", "m32", "m256", "source")},
 }
+
+
+def of_families() -> list[ParameterSet]:
+    """Returns every baseline; of each family all but one are marked: that of the family's name, else the first."""
+    families = {entry.static["family"]: name for name, entry in reversed(BASELINES.items())}
+    tried = {family if family in BASELINES else first for family, first in families.items()}
+    further = pytest.mark.exhaustive
+    return [pytest.param(name, marks=() if name in tried else further, id=name) for name in BASELINES]
 
 
 @pytest.fixture(autouse=True)
@@ -64,13 +76,13 @@ def complaints(findings: list[Finding]) -> list[str]:
     return [f"{finding.check}: {finding.reason}" for finding in findings if finding.status == "fail"]
 
 
-@pytest.mark.parametrize("name", BASELINES)
+@pytest.mark.parametrize("name", of_families())
 def test_every_baseline_passes_the_integrity_checks(name: str) -> None:
     findings = [run_check(name, c.__name__, lambda c=c: c(specimen(name))) for c in integrity.CHECKS]
     assert not complaints(findings)
 
 
-@pytest.mark.parametrize("name", BASELINES)
+@pytest.mark.parametrize("name", of_families())
 def test_every_baseline_is_scored_by_every_task_or_told_why_not(name: str) -> None:
     subject = replace(rehearsal.subject_of(specimen(name)), seed=1)  # of seed 0 an untrained twin is scored as well
     findings = [

@@ -16,7 +16,6 @@ from typing import Any
 import pytest
 
 from suite.cli.app import main
-from suite.running.interrupt import interruptible
 from tests.toys import write_baseline, write_task
 
 #: What every run here has in common.
@@ -198,16 +197,6 @@ def test_an_interrupt_that_a_model_swallows_stops_the_run_all_the_same(shell: Sh
     code, out, err = shell.run("-b", "swallower", "--seeds", "0-3", "--executor", "local")
     assert (code, out) == (130, "")
     assert "stopped: 0 of 4 cells" in err
-
-
-def test_nohup_is_left_alone() -> None:
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    try:
-        with interruptible():
-            assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
-            assert signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
-    finally:
-        signal.signal(signal.SIGHUP, before)
 
 
 def test_a_killed_driver_loses_no_finished_cell_and_the_same_command_finishes_the_rest(

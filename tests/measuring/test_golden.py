@@ -1,6 +1,6 @@
 """The golden numbers: fixed weights, float64. A number that moves needs a new version, and then new goldens.
 
-``python -m tests.test_golden`` writes them anew, and refuses where a number moved under the same version.
+``python -m tests.measuring.test_golden`` writes them anew, and refuses where a number moved under the same version.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def test_scores_move_only_with_a_version(name: str) -> None:
     golden = json.loads(FILE.read_text())
     then = golden["tasks"][name]
     assert (golden["engine"], then["version"]) == (ENGINE_VERSION, TASKS[name].static.get("version", 1)), (
-        "a version was raised: write the goldens anew with python -m tests.test_golden"
+        "a version was raised: write the goldens anew with python -m tests.measuring.test_golden"
     )
     assert not _moved(then["values"], _measure(name), name), "numbers moved: raise the task's version, or the engine's"
 

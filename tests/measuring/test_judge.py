@@ -10,8 +10,6 @@ import torch
 
 from suite import data
 from suite.measuring import judge
-from suite.measuring.density import COMPONENTS, fit
-from suite.measuring.pairs import draw_pairs
 from tests import models
 
 SHIPPED = ("digits", "mnist", "colored:digits", "colored:mnist")
@@ -81,33 +79,3 @@ def test_the_card_names_every_shipped_judge_with_its_hash() -> None:
     card = judge.card()
     for name in SHIPPED:
         assert judge._facts(judge._path(name))["sha256"][:16] in card[f"judge of {name}"]
-
-
-# --- what the same tasks stand on -------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("same", [True, False])
-def test_pairs_are_of_the_classes_asked_for_and_never_an_image_with_itself(same: bool) -> None:
-    labels = torch.randint(0, 4, (200,), generator=torch.Generator().manual_seed(0))
-    first, second = draw_pairs(labels, 150, same_class=same).T
-    assert ((labels[first] == labels[second]) == same).all() and (first != second).all()
-    assert len(first) == 150 == len(first.unique())
-    torch.manual_seed(5)
-    assert torch.equal(draw_pairs(labels, 150, same_class=same)[:, 0], first)
-
-
-def test_an_image_without_a_partner_is_left_out() -> None:
-    assert sorted(draw_pairs(torch.tensor([0, 1, 1]), 9, same_class=True)[:, 0].tolist()) == [1, 2]
-    assert draw_pairs(torch.tensor([0, 0]), 9, same_class=False).shape == (0, 2)
-
-
-def test_the_reference_density_sums_to_one_and_knows_its_data() -> None:
-    rng = torch.Generator().manual_seed(0)
-    kinds = torch.rand(2000, 1, generator=rng) < 0.3
-    bits = torch.bernoulli(torch.where(kinds, 0.1, 0.9).expand(2000, 4), generator=rng).view(-1, 1, 2, 2)
-    mixture = fit(bits, rng)
-    everything = torch.cartesian_prod(*[torch.tensor([0.0, 1.0])] * 4).view(-1, 1, 2, 2)
-    assert float((-mixture.nats(everything)).exp().sum()) == pytest.approx(1, abs=1e-5)
-    frequency = (bits.flatten(1) == 1).all(1).double().mean()
-    assert float((-mixture.nats(torch.ones(1, 1, 2, 2))).exp()) == pytest.approx(float(frequency), abs=0.02)
-    assert len(mixture.log_weights) == COMPONENTS

@@ -5,66 +5,15 @@ from __future__ import annotations
 import csv
 import io
 import json
-import math
 import re
-from html.parser import HTMLParser
-from typing import Any
 
 import pandas as pd
 import pytest
 
 from suite.boards.board import board
-from suite.errors import UserError
-from suite.pages.layout import figures, places
-from suite.pages.render import FORMATS, render
-from tests.factories import METRICS, record, records
-
-ANCHORS = {"reconstruction": [("floor", "pixel_marginals: no latents"), ("copy", "the image itself")]}
-
-
-def everything(models: int = 11) -> list[dict[str, Any]]:
-    """Four tasks, twelve models, five seeds; one supervised, one broken, one flagged."""
-    rows = []
-    for task, base in zip(METRICS, (205.87, 95.0, 3.0, 80.0), strict=True):
-        for i in range(models):
-            for seed in range(5):
-                value = base - 3.17 * i + 0.11 * seed
-                name = "copy" if i == 0 else f"conditional_vae_{i}"
-                row = record(task, name, seed, value, se=0.4, others={"floor": 205.87} if i else None)
-                row["supervision"] = "labels" if i == 5 else "none"
-                row["flags"] = ["suspect"] if i == 10 and task == "reconstruction" else []
-                rows.append(row)
-    reason = "Diverged: step 37: loss is nan_1 | kl=3 & 50 % of <b>"
-    return rows + [record("reconstruction", "broken", s, status="failed", reason=reason) for s in range(5)]
-
-
-@pytest.fixture(scope="module")
-def table() -> pd.DataFrame:
-    return board(everything())
-
-
-@pytest.mark.parametrize(
-    ("value", "half", "shown"),
-    [
-        (109.8432, 0.3524, ("109.84", "0.35")),
-        (109.8432, 0.42, ("109.8", "0.4")),
-        (109.8432, 0.972, ("109.8", "1.0")),
-        (109.8432, 12.3, ("110", "12")),
-        (10984.32, 423.0, ("11000", "400")),
-        (0.00123, 0.0000456, ("0.00123", "0.00005")),
-        (-0.001, 0.5, ("0.0", "0.5")),
-        (12.5, 0.0, ("12.5", "0")),
-        (98.76543, math.nan, ("98.77", "")),
-    ],
-)
-def test_a_value_has_as_many_digits_as_its_interval_justifies(
-    value: float, half: float, shown: tuple[str, str]
-) -> None:
-    assert figures(value, half) == shown
-
-
-def test_ranks_are_printed_as_intervals() -> None:
-    assert (places(2, 2), places(1, 3), places(math.nan, math.nan)) == ("2", "1-3", "")
+from suite.pages.render import render
+from tests.factories import records
+from tests.pages.shown import ANCHORS
 
 
 def test_the_terminal_table_of_four_tasks_and_twelve_models_fits_into_120_columns(table: pd.DataFrame) -> None:
@@ -149,50 +98,6 @@ def test_markdown_is_a_table_with_its_text_escaped(table: pd.DataFrame) -> None:
     assert any("174.4! ± 0.8 | 1 |" in line for line in lines)
 
 
-def test_latex_is_balanced_and_escaped(table: pd.DataFrame) -> None:
-    text = render(table, "latex", anchors=ANCHORS)
-    assert text.count(r"\begin{table}") == text.count(r"\end{table}") == 2
-    assert text.count(r"\toprule") == text.count(r"\midrule") == text.count(r"\bottomrule") == 2
-    assert r"conditional\_vae\_10 &" in text
-    assert r"$174.4 \pm 0.8$! & 1 & " in text
-    assert r"kl=3 \& 50 \% of $<$b$>$" in text
-    bare = re.sub(r"\\.", "", text)
-    assert bare.count("{") == bare.count("}")
-    body = [line for line in text.splitlines() if line.endswith(r"\\") and "multicolumn" not in line]
-    assert {len(re.split(r"(?<!\\)&", line)) for line in body} == {13}
-
-
-class _Page(HTMLParser):
-    def __init__(self) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.seen: list[tuple[str, dict[str, str | None]]] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.seen.append((tag, dict(attrs)))
-        if tag not in ("meta", "br"):
-            self.open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-
-def test_html_is_one_well_formed_accessible_page_that_loads_nothing(table: pd.DataFrame) -> None:
-    text = render(table, "html", anchors=ANCHORS)
-    page = _Page()
-    page.feed(text)
-    assert page.open == []
-    assert not [a for _, a in page.seen if "src" in a or "href" in a]
-    assert "http" not in text and "url(" not in text
-    assert ("html", {"lang": "en"}) in page.seen
-    heads = [attributes["scope"] for tag, attributes in page.seen if tag == "th"]
-    assert heads.count("col") == 2 * 9
-    assert heads.count("row") == 12 + 2
-    assert text.count("<caption>") == 2
-    assert "&lt;b&gt;" in text and "<b>" not in text
-    assert len(text[text.index("<script>") : text.index("</script>")].splitlines()) <= 20
-
-
 def test_json_has_full_precision_intervals_seeds_and_reasons(table: pd.DataFrame) -> None:
     content = json.loads(render(table, "json", anchors=ANCHORS), parse_constant=pytest.fail)
     (section,) = content["sections"]
@@ -217,17 +122,3 @@ def test_csv_has_a_row_per_cell_with_full_precision(table: pd.DataFrame) -> None
     assert [float(row["value"]) for row in rows if row["value"]] == table["value"].dropna().tolist()
     assert rows[0]["seeds"] == "0 1 2 3 4"
     assert rows[0]["rank_best"] == "1"
-
-
-def test_an_unknown_format_names_the_nearest(table: pd.DataFrame) -> None:
-    with pytest.raises(UserError, match="did you mean 'markdown'"):
-        render(table, "markdwon", anchors={})
-
-
-@pytest.mark.parametrize("format", FORMATS)
-def test_every_format_shows_every_model_of_every_section(format: str) -> None:
-    rows = records({"one": [1.0, 1.1, 1.2]}) + records({"two": [3.0]}, budget="standard", precision="bf16")
-    text = render(board(rows), format, anchors={})
-    assert text.endswith("\n")
-    for part in ("one", "two", "standard", "bf16"):
-        assert part in text

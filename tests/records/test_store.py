@@ -8,11 +8,7 @@ import numpy as np
 import pytest
 
 from suite import records
-from suite.contract import Measure, Metric
-from suite.errors import ContractError, UserError
-from suite.measuring import measured
-from suite.planning.cells import Cell
-from suite.plugins.source import Source
+from suite.errors import UserError
 
 OLD = Path(__file__).parents[1] / "files" / "record-schema-1.json"
 KEY = "0123456789abcdef" * 4
@@ -169,26 +165,3 @@ def test_values_and_curves_come_back_by_name_and_damage_reads_as_none(tmp_path: 
     path.write_bytes(path.read_bytes()[:50])
     assert records.load_values(tmp_path, KEY) == {}
     assert records.load_values(tmp_path, "f" * 64) == {}
-
-
-def test_metrics_carry_what_the_task_declares_and_nothing_undeclared_or_infinite() -> None:
-    declared = [Metric("nats", "nats", "lower", ""), Metric("rate/*", "nats", "", "")]
-    entries = measured({"nats": Measure(1.0, 0.1, 400), "rate/z": Measure(2.0)}, declared)
-    assert entries["nats"] == {"value": 1.0, "unit": "nats", "direction": "lower", "se": 0.1, "n": 400}
-    assert entries["rate/z"]["se"] is None
-    with pytest.raises(ContractError, match="'luck'"):
-        measured({"luck": Measure(1.0)}, declared)
-    with pytest.raises(ContractError, match="nan"):
-        measured({"nats": Measure(float("nan"))}, declared)
-
-
-def test_a_new_record_says_what_was_run_on_which_machine() -> None:
-    baseline = Source("baseline", "vae", "VAE", "vae.py", {}, "d", "vae.py", {"family": "vae", "supervision": "labels"})
-    task = Source("task", "t", "T", "t.py", {}, "d", "t.py", {"version": 3, "official": True, "primary": "nats"})
-    cell = Cell("t", {}, "vae", {"latent": 2}, "digits", 4, "quick", "float32", KEY, "c" * 64, {"task": "x"})
-    made = cell.ended(baseline, task, "failed", reason="two\nlines", threads=2)
-    assert (made.key, made.seed, made.task_version, made.supervision) == (KEY, 4, 3, "labels")
-    assert made.reason == "two lines"
-    assert made.env["threads"] == 2
-    assert made.env["python"].startswith("3.")
-    assert made.finished.endswith("+00:00")

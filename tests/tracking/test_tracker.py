@@ -13,14 +13,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from suite import tracking
 from suite.errors import UserError
 from suite.records.record import Record
 from suite.records.store import pictures_path, values_path, write
-from suite.tracking import mirror
 
 
 def make(task: str = "probe", seed: int = 0, *, version: int = 1, status: str = "ok", **fields: Any) -> Record:
@@ -237,19 +234,3 @@ def test_the_environment_names_the_store_unless_an_option_does(monkeypatch, tmp_
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://there:5000")
     assert tracking.resolve_uri(None, tmp_path) == "http://there:5000"
     assert tracking.resolve_uri("off", tmp_path) == "off"
-
-
-@given(st.text(max_size=300))
-@settings(deadline=None)
-def test_mlflow_takes_every_cleaned_name(name):
-    from mlflow.utils.validation import _validate_metric_name
-
-    _validate_metric_name(mirror.clean(name))
-    assert len(mirror.clean(name)) <= mirror.NAME_LENGTH
-
-
-def test_a_long_curve_is_thinned_and_keeps_its_last_point():
-    curve = [(float(step), step / 2) for step in range(10_007)]
-    points = [p for p in mirror.points(make(), {"loss": curve}) if p[0].endswith("curve/loss")]
-    assert len(points) <= mirror.CURVE_POINTS
-    assert (points[-1][3], points[-1][1]) == (10_006, 5_003.0)

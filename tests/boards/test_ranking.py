@@ -1,0 +1,114 @@
+"""Ranks as intervals, the overall order, and the order of rows."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+
+from suite.boards.board import board
+from tests.boards.reading import SPREAD, around, cell, places
+from tests.factories import record, records
+
+
+def test_the_better_model_is_first_whichever_way_better_lies() -> None:
+    assert places(board(records(around(90, 100)))) == {"m0": (1, 1), "m1": (2, 2)}
+    probe = board(records(around(90, 95), task="linear_probe"))
+    assert places(probe, "linear_probe") == {"m1": (1, 1), "m0": (2, 2)}
+    assert probe["model"].tolist() == ["m1", "m0"]
+
+
+def test_models_that_cannot_be_told_apart_share_a_rank_interval() -> None:
+    assert places(board(records(around(100, 100.01, 120)))) == {"m0": (1, 2), "m1": (1, 2), "m2": (3, 3)}
+
+
+def test_under_three_seeds_nothing_is_ranked_and_the_board_is_preliminary() -> None:
+    two = board(records({"a": [1.0, 1.1], "b": [9.0, 9.1]}))
+    assert two["preliminary"].all()
+    assert two["rank_best"].isna().all()
+    three = board(records(around(1, 9)))
+    assert not three["preliminary"].any()
+    assert three["rank_best"].notna().all()
+
+
+def test_one_column_with_too_few_seeds_leaves_the_whole_board_unranked() -> None:
+    table = board(records(around(1, 9)) + records({"m0": [1.0], "m1": [2.0]}, task="linear_probe"))
+    assert table["preliminary"].all()
+    assert table["rank_best"].isna().all()
+
+
+def test_a_model_that_lacks_a_seed_is_shown_with_its_mean_and_not_ranked() -> None:
+    rows = records(around(1, 5, 9))
+    rows[1] = record(baseline="m0", seed=1, status="failed", reason="Diverged: step 37: loss is nan")
+    table = board(rows)
+    row = cell(table, "m0")
+    assert (row["status"], row["seeds"], row["value"]) == ("partial", (0, 2), pytest.approx(1.0))
+    assert row["reason"] == "failed: Diverged: step 37: loss is nan (seed 1)"
+    assert math.isnan(row["rank_best"])
+    assert places(table)["m1"] == (1, 1)
+
+
+def test_labelled_models_are_ranked_among_themselves() -> None:
+    rows = records(around(50, 60)) + records({"semi": [1.0, 1.1, 1.2]}, supervision="semi")
+    rows += records({"labelled": [2.0, 2.1, 2.2]}, supervision="labels")
+    table = board(rows)
+    assert places(table) == {"m0": (1, 1), "m1": (2, 2), "semi": (1, 1), "labelled": (2, 2)}
+    assert table["supervised"].tolist() == [False, False, True, True]
+
+
+def official(**values: tuple[float, ...]) -> list[dict[str, Any]]:
+    """Records of models with one mean per official task: nats (lower is better), then accuracy and gain (higher)."""
+    rows = []
+    for i, task in enumerate(("reconstruction", "linear_probe", "input_optimization")):
+        for model, means in values.items():
+            family = model.split("_")[0]
+            rows += [record(task, model, s, means[i] + d, family=family) for s, d in enumerate(SPREAD)]
+    return rows
+
+
+def test_the_overall_order_is_the_mean_of_the_middle_ranks() -> None:
+    table = board(official(a=(1, 90, 9), b=(5, 95, 5), c=(9, 80, 1)))
+    overall = table.drop_duplicates("model").set_index("model")["overall"]
+    assert overall.to_dict() == pytest.approx({"a": 4 / 3, "b": 5 / 3, "c": 3})
+    assert table["model"].drop_duplicates().tolist() == ["a", "b", "c"]
+    assert table.drop_duplicates("model")["overall_best"].tolist() == [1, 2, 3]
+
+
+def test_of_a_familys_variants_the_best_counts_and_the_others_move_nobody() -> None:
+    models = {"a": (1.0, 90.0, 1.0), "b": (5.0, 80.0, 9.0)}
+    flood = {f"a_{i}": (1.0 + i, 90.0 - i, 0.9) for i in range(1, 4)}
+    table = board(official(**models, **flood)).drop_duplicates("model").set_index("model")
+    assert set(table.index) == {*models, *flood}
+    alone = board(official(**models)).drop_duplicates("model").set_index("model")
+    for model in models:
+        assert table.loc[model, "overall"] == alone.loc[model, "overall"]
+    assert table.loc[list(flood), "overall"].isna().all()
+
+
+def test_a_model_that_lacks_an_official_cell_is_listed_last_and_has_no_overall_place() -> None:
+    rows = official(a=(1, 90, 9), b=(5, 80, 5))
+    rows += records({"best": [0.1, 0.2, 0.3]})
+    table = board(rows)
+    assert table["model"].iloc[-1] == "best"
+    assert math.isnan(table["overall"].iloc[-1])
+    assert places(table)["best"] == (1, 1)
+
+
+def test_one_official_task_alone_gives_no_overall_order() -> None:
+    assert board(records(around(1, 9)))["overall"].isna().all()
+
+
+@pytest.mark.parametrize(
+    ("sort", "order"),
+    [("reconstruction", "abc"), ("linear_probe", "bac"), ("gain_db", "cba"), ("name", "abc"), ("overall", "bac")],
+)
+def test_rows_can_be_sorted_by_any_column(sort: str, order: str) -> None:
+    table = board(official(a=(1, 90, 1), b=(5, 95, 5), c=(9, 80, 9)), sort=sort)
+    assert "".join(table["model"].drop_duplicates()) == order
+
+
+def test_a_score_without_any_uncertainty_is_not_ranked() -> None:
+    table = board(records({"a": [1.0, 1.0, 1.0], "b": [2.0, 2.0, 2.0], "c": [3.0, 3.1, 3.2]}, se=None))
+    assert math.isnan(places(table)["a"][0])
+    assert places(table)["c"] == (1, 1)

@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from suite.errors import UserError
+from suite.files import PACKAGE, write_atomically
+
+
+def test_the_package_s_folder_holds_the_package() -> None:
+    assert (PACKAGE / "version.py").is_file()
+    assert PACKAGE.is_absolute()
+
+
+def test_a_file_is_written_with_its_folders_and_replaces_what_was_there(tmp_path: Path) -> None:
+    path = tmp_path / "a" / "b" / "file.bin"
+    for data in (b"first", b"second, longer", b""):
+        write_atomically(path, data)
+        assert path.read_bytes() == data
+    assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("step", ["fsync", "replace"])
+def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    path = tmp_path / "file.bin"
+    write_atomically(path, b"old")
+
+    def fail(*args: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(*((os, "fsync", fail) if step == "fsync" else (Path, "replace", fail)))
+    with pytest.raises(UserError, match=f"cannot write to {tmp_path}: No space left on device"):
+        write_atomically(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_the_bytes_are_on_the_disk_before_the_file_has_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, seen = tmp_path / "file.bin", []
+    real = os.fsync
+
+    def watched(number: int) -> None:
+        real(number)
+        seen.append((path.exists(), os.fstat(number).st_size))
+
+    monkeypatch.setattr(os, "fsync", watched)
+    write_atomically(path, b"12345")
+    assert seen == [(False, 5)]
+
+
+def test_a_folder_that_is_a_file_is_the_users_to_mend(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(UserError, match="cannot write to"):
+        write_atomically(tmp_path / "file" / "inside", b"x")

@@ -1,0 +1,23 @@
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from suite.tracking import mirror
+from tests.tracking.test_tracker import make
+
+
+@given(st.text(max_size=300))
+@settings(deadline=None)
+def test_mlflow_takes_every_cleaned_name(name):
+    from mlflow.utils.validation import _validate_metric_name
+
+    _validate_metric_name(mirror.clean(name))
+    assert len(mirror.clean(name)) <= mirror.NAME_LENGTH
+
+
+def test_a_long_curve_is_thinned_and_keeps_its_last_point():
+    curve = [(float(step), step / 2) for step in range(10_007)]
+    points = [p for p in mirror.points(make(), {"loss": curve}) if p[0].endswith("curve/loss")]
+    assert len(points) <= mirror.CURVE_POINTS
+    assert (points[-1][3], points[-1][1]) == (10_006, 5_003.0)
