@@ -15,6 +15,7 @@ from torch import Tensor
 from suite import data
 from suite.checking.audit import Witness
 from suite.checking.integrity import ROWS, Caught, Specimen, compare, disturbed, rows, train
+from suite.errors import Unsupported
 from suite.measuring import Frozen, answers
 from suite.plugins import Source, registry
 from suite.training import Recipe
@@ -33,7 +34,8 @@ class Errand:
 
 def fresh_process(s: Specimen) -> str:
     """A process that never saw the images gives the same parameters and answers, reads no file, calls nobody."""
-    assert s.source is not None
+    if s.source is None:
+        raise Unsupported("it came from no file")
     values = disturbed(s.model, s.images())
     order = torch.randperm(ROWS, generator=torch.Generator().manual_seed(0))
     state = s.model.unwrap().state_dict()

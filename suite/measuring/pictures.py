@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import torch
 from torch import Tensor
+
+from suite.files import write_atomically
 
 
 def grid(rows: list[Tensor], pad: int = 2, scale: int = 2) -> Tensor:
@@ -34,7 +37,6 @@ def save_png(path: Path, image: Tensor) -> None:
     from PIL import Image
 
     array = (image.detach().cpu().clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp")
-    Image.fromarray(array.squeeze(-1) if array.shape[-1] == 1 else array).save(temporary, format="PNG")
-    temporary.replace(path)
+    written = io.BytesIO()
+    Image.fromarray(array.squeeze(-1) if array.shape[-1] == 1 else array).save(written, format="PNG")
+    write_atomically(path, written.getvalue())

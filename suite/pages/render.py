@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from suite.errors import UserError, unknown
+from suite.errors import unknown
 from suite.pages.html import webpage
 from suite.pages.latex import latex
 from suite.pages.layout import Anchors, pages
 from suite.pages.text import WIDTH, as_json, csv, markdown, table
-from suite.plugins import read_anchors, registry
+from suite.plugins import registry
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -58,17 +57,7 @@ def render(
 
 
 def find_anchors(tasks: Iterable[str], paths: Sequence[str] = ()) -> Anchors:
-    """Returns the anchors that the tasks declare; a task that is not here, or does not import here, has none."""
-    known: dict[str, list[tuple[str, str]]] = {}
+    """Returns the anchors that the tasks declare, read as text; a task that is not here has none."""
     found = registry.discover("task", paths)
-    for task in sorted(tasks):
-        entry = found.get(task.partition(":")[0])
-        if entry is not None:
-            with contextlib.suppress(UserError):
-                read = read_anchors(entry.path.read_bytes(), entry.path, entry.facts.attribute)
-                known[task] = _imported_anchors(entry) if read is None else read
-    return known
-
-
-def _imported_anchors(entry: registry.Entry) -> list[tuple[str, str]]:
-    return [(anchor.name, anchor.summary) for anchor in registry.load(registry.source(entry)).anchors]
+    entries = {task: found.get(task.partition(":")[0]) for task in sorted(tasks)}
+    return {task: list(entry.facts.anchors) for task, entry in entries.items() if entry is not None}

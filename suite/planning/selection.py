@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from suite.errors import UserError, unknown
+from suite.planning.selection_file import Written, read_yaml
+from suite.plugins import check_value
 
 #: States that ``--retry`` can name; killed, stale and missing cells run anyway.
 RETRIES = ("failed", "timeout")
@@ -65,22 +67,30 @@ class Selection:
         Raises:
             UserError: If the file cannot be read, or a key or value is not what is expected.
         """
-        content = _read_yaml(Path(path))
+        written = read_yaml(Path(path))
+        content = written.value
         if not isinstance(content, dict):
             raise UserError(f"{path}: expected keys such as {', '.join(_KEYS)}")
-        for key in content:
+        fields: dict[str, Any] = {}
+        for key, value in content.items():
             if key not in _KEYS:
-                raise unknown(f"key in {path}:", str(key), _KEYS)
-        fields = {_KEYS[key]: _field(key, value, path) for key, value in content.items() if _KEYS[key]}
-        params = content.get("params") or {}
-        return Selection(**fields)._with_params(params, path)
+                raise unknown(f"key in {written.where(str(key))}:", str(key), _KEYS)
+            name = _KEYS[key]
+            if name in fields:
+                raise UserError(f"{written.where(key)}: dataset and datasets are two words for one thing: give one")
+            if name:
+                fields[name] = _field(key, value, written)
+        return Selection(**fields)._with_params(content.get("params") or {}, written)
 
-    def _with_params(self, params: Any, path: str | Path) -> Selection:
+    def _with_params(self, params: Any, written: Written) -> Selection:
         if not isinstance(params, Mapping) or not all(isinstance(values, Mapping) for values in params.values()):
-            raise UserError(f"{path}: params must map names to parameters")
-        for name in params:
+            raise UserError(f"{written.where('params')}: params must map names to parameters")
+        for name, values in params.items():
             if name not in (*self.tasks, *self.baselines):
-                raise unknown(f"name in params of {path}:", str(name), (*self.tasks, *self.baselines))
+                where = written.where("params", str(name))
+                raise unknown(f"name in params of {where}:", str(name), (*self.tasks, *self.baselines))
+            for key, value in values.items():
+                check_value(f"{written.where('params', name, str(key))}: {key}", value)
 
         def fold(selectors: tuple[str, ...]) -> tuple[str, ...]:
             return tuple(_fold(selector, params.get(selector, {})) for selector in selectors)
@@ -123,31 +133,26 @@ def check_seeds(seeds: Iterable[int]) -> tuple[int, ...]:
     return found
 
 
-def _read_yaml(path: Path) -> Any:
-    import yaml
-
-    try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror or error}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
-
-
-def _field(key: str, value: Any, path: str | Path) -> Any:
+def _field(key: str, value: Any, written: Written) -> Any:
     """Returns the value of a key as the field of ``Selection`` takes it."""
     items = value if isinstance(value, list) else [value]
     if key == "seeds":
-        return parse_seeds(",".join(str(item) for item in items))
+        try:
+            return parse_seeds(",".join(str(item) for item in items))
+        except UserError as error:
+            raise UserError(f"{written.where(key)}: {error}") from error
     if not items or not all(isinstance(item, str) for item in items):
-        raise UserError(f"{path}: {key} must be a name or a list of names")
+        raise UserError(f"{written.where(key)}: {key} must be a name or a list of names")
     if key in ("budget", "precision"):
         if len(items) > 1:
-            raise UserError(f"{path}: {key} must be one name")
+            raise UserError(f"{written.where(key)}: {key} must be one name")
         return items[0]
     return tuple(items)
 
 
 def _fold(selector: str, params: Mapping[str, Any]) -> str:
+    """Adds parameters to a selector, texts in quotes: a file's values arrive as the file has them."""
+    if not params:
+        return selector
     text = ",".join(f"{key}={value!r}" for key, value in params.items())
-    return f"{selector}:{text}" if text else selector
+    return f"{selector}{',' if ':' in selector else ':'}{text}"

@@ -20,13 +20,11 @@ from typing import Any
 
 from suite.errors import UserError
 from suite.files import PACKAGE
+from suite.plugins.syntax import FACES, is_of_face, is_text, parse, taken
 
 #: The engine's package, and the packages below it that are not the engine.
 ENGINE = "suite"
 BUILT_IN = {"baseline": "baselines", "task": "tasks"}
-
-#: What tasks and baselines import of the engine. No two of these offer one name for two things.
-FACES = frozenset({"suite", "suite.contract", "suite.measuring"})
 
 Parts = tuple[str, ...]
 
@@ -133,19 +131,6 @@ def read(path: Path) -> bytes:
         raise UserError(f"cannot read {path}: {error.strerror or error}") from error
 
 
-def parse(data: bytes, path: Path | str) -> ast.Module:
-    """Parses a Python file.
-
-    Raises:
-        UserError: With the file, the line and the reason.
-    """
-    try:
-        return ast.parse(data)
-    except (SyntaxError, ValueError) as error:
-        line = f":{error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
-        raise UserError(f"{path}{line}: {getattr(error, 'msg', None) or error}") from error
-
-
 def imports(tree: ast.AST, package: Parts) -> Iterator[tuple[Parts, bool]]:
     """Yields (module, whether the import is absolute) of everything that a file of ``package`` imports.
 
@@ -180,8 +165,11 @@ def fingerprint(path: str, data: bytes, faces: frozenset[str] = FACES) -> str:
         path: The file's name, for its ending.
         data: Its bytes.
         faces: The engine's modules that hand names to tasks and baselines.
+
+    Raises:
+        UserError: If it is Python's and cannot be parsed.
     """
-    shown = _dump(ast.parse(data), faces).encode() if path.endswith(".py") else data
+    shown = _shown(path, data, faces) if path.endswith(".py") else data
     return hashlib.sha256(shown).hexdigest()[:32]
 
 
@@ -189,6 +177,13 @@ def digest(ingredients: Any) -> str:
     """Returns the SHA-256 of a value as canonical JSON: what every key is."""
     text = json.dumps(ingredients, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _shown(path: str, data: bytes, faces: frozenset[str]) -> bytes:
+    try:
+        return _dump(parse(data, path), faces).encode()
+    except RecursionError as error:
+        raise UserError(f"{path}: an expression is nested too deeply to be read") from error
 
 
 def _dump(node: Any, faces: frozenset[str]) -> str:
@@ -201,25 +196,10 @@ def _dump(node: Any, faces: frozenset[str]) -> str:
         inner = ",".join(f"{name}={_dump(value, faces)}" for name, value in fields if value is not None and value != [])
         return f"{type(node).__name__}({inner})"
     if isinstance(node, list):
-        taken = sorted(
-            f"{alias.name} as {alias.asname or alias.name}"
-            for item in node
-            if _is_of_face(item, faces)
-            for alias in item.names
-        )
-        rest = [_dump(item, faces) for item in node if not _is_text(item) and not _is_of_face(item, faces)]
-        return f"[{','.join([*([f'Engine({taken})'] if taken else []), *rest])}]"
+        names = sorted(name for item in node if is_of_face(item, faces) for name, _ in taken(item))
+        rest = [_dump(item, faces) for item in node if not is_text(item) and not is_of_face(item, faces)]
+        return f"[{','.join([*([f'Engine({names})'] if names else []), *rest])}]"
     return ascii(node)
-
-
-def _is_of_face(node: Any, faces: frozenset[str]) -> bool:
-    """Whether a statement takes names from a face of the engine."""
-    return isinstance(node, ast.ImportFrom) and node.level == 0 and node.module in faces
-
-
-def _is_text(node: Any) -> bool:
-    """Whether a statement is a bare string: a docstring of a module, class, function or attribute."""
-    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
 
 
 def _package(virtual: str) -> Parts:

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import ast
-import functools
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from suite.errors import UserError, nearest
-from suite.files import PACKAGE
-from suite.plugins.closure import parse
+from suite.plugins.classes import BASES, Classes, Declared, assignments, contract, lineage
+from suite.plugins.closure import BUILT_IN, ENGINE
+from suite.plugins.syntax import parse
 
-#: The contract's base class of each kind, and the class attributes that must be literals.
-BASES = {"baseline": "Baseline", "task": "Task"}
-#: Where these lie; read as text, for they import torch.
-CONTRACTS = {"baseline": "training/baseline.py", "task": "measuring/task.py"}
+#: The class attributes of each kind that must be literals.
 LITERALS = {
     "baseline": (
         "summary",
@@ -37,6 +33,9 @@ LITERALS = {
 #: Those of them that are one of a few words: a misspelt one must not pass for another.
 CHOICES = {"supervision": ("none", "labels", "semi"), "trains_on": ("binary", "grey")}
 
+#: All that the text of an anchor may be made of: nothing here can call, look up an attribute or take an item.
+_TEXT = (ast.Constant, ast.JoinedStr, ast.FormattedValue, ast.Name, ast.Load)
+
 
 @dataclass(frozen=True)
 class Facts:
@@ -44,12 +43,15 @@ class Facts:
 
     Attributes:
         attribute: The class name.
-        static: Its literal class attributes, with those it inherits within the file or from the contract.
+        static: Its literal class attributes, with those it inherits from other classes and from the contract.
         variants: Name -> parameters; the class's own declaration, or its snake-case name with no parameters.
         defaults: Constructor parameter -> literal default.
         names: Every constructor parameter; those not in ``defaults`` are computed or must be given.
         required: Parameters without a default.
         open: Whether the constructor takes any keyword.
+        family: The file's name; for what is built upon a built-in baseline, the name of that one's file.
+        folder: Where the file that declares ``files`` lies, virtual and real: these lie beside it.
+        anchors: (name, summary) of the anchors that a task declares; none where they need code to be known.
     """
 
     attribute: str
@@ -59,22 +61,29 @@ class Facts:
     names: tuple[str, ...]
     required: tuple[str, ...]
     open: bool
+    family: str
+    folder: tuple[str, Path]
+    anchors: tuple[tuple[str, str], ...] = ()
 
 
-@functools.lru_cache(maxsize=512)
 def read_facts(kind: str, data: bytes, path: Path) -> list[Facts]:
-    """Returns the facts of every public class of a kind in a file.
+    """Returns the facts of every public class of a kind that a file defines.
 
     Raises:
-        UserError: If the file has a syntax error or declares something that is not a literal.
+        UserError: If the file, or one from which a class of it derives, has a syntax error or declares something
+            that is not a literal.
     """
-    classes = {node.name: node for node in parse(data, path).body if isinstance(node, ast.ClassDef)}
-    lineages = {name: list(_lineage(name, classes)) for name in classes}
-    return [
-        _facts(kind, [classes[ancestor] for ancestor in lineage if ancestor in classes], path)
-        for name, lineage in lineages.items()
-        if BASES[kind] in lineage and not name.startswith("_")
-    ]
+    classes = Classes(path, data)
+    return [_facts(kind, cls, classes) for cls in _public(classes) if issubclass(cls, contract(BASES[kind]))]
+
+
+def explain_none(kind: str, data: bytes, path: Path) -> str:
+    """Returns why a file holds no baseline or no task, as the end of a sentence."""
+    for cls in _public(Classes(path, data)):
+        bases = [base for declared in lineage(cls) for base in declared.unread]
+        if bases:
+            return f"{cls.__name__} derives from {bases[0]}, which is not read: name {BASES[kind]} among its bases"
+    return f"a public class that derives from {BASES[kind]}"
 
 
 def read_card(data: bytes, path: Path, attribute: str) -> str:
@@ -84,99 +93,88 @@ def read_card(data: bytes, path: Path, attribute: str) -> str:
     return (ast.get_docstring(found) or "") if found else ""
 
 
-def read_anchors(data: bytes, path: Path, attribute: str) -> list[tuple[str, str]] | None:
-    """Returns (name, summary) of the anchors that a task's class declares, or None where they can't be read as text.
-
-    Their texts may format the file's own constants: a board should not import torch to print its footnotes.
-    """
-    body = parse(data, path).body
-    constants = {
-        target.id: ast.literal_eval(node.value)
-        for node in body
-        if isinstance(node, ast.Assign) and _is_literal(node.value)
-        for target in node.targets
-        if isinstance(target, ast.Name)
-    }
-    task = next(node for node in body if isinstance(node, ast.ClassDef) and node.name == attribute)
-    declared = dict(_assignments(task)).get("anchors")
-    if declared is None and [base.id for base in task.bases if isinstance(base, ast.Name)] == [BASES["task"]]:
-        return []
-    try:
-        assert isinstance(declared, ast.Tuple)
-        calls = [call for call in declared.elts if isinstance(call, ast.Call)]
-        texts = [[_text(argument, constants) for argument in call.args] for call in calls]
-        return [(name, summary) for name, summary in texts]
-    except (AssertionError, ValueError, KeyError):
-        return None
-
-
-def _text(node: ast.expr, constants: dict[str, Any]) -> str:
-    """The value of a string or of an f-string over ``constants``.
-
-    Raises:
-        ValueError: If it is anything else.
-        KeyError: If it names something that is not a constant.
-    """
-    if isinstance(node, ast.JoinedStr):
-        return "".join(_text(part, constants) for part in node.values)
-    if isinstance(node, ast.FormattedValue) and isinstance(node.value, ast.Name):
-        return format(constants[node.value.id], _text(node.format_spec, constants) if node.format_spec else "")
-    return str(ast.literal_eval(node))
-
-
 def snake_case(name: str) -> str:
     """Returns ``conv_vae`` for ``ConvVAE``."""
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
 
 
-def _lineage(name: str, classes: dict[str, ast.ClassDef], seen: frozenset[str] = frozenset()) -> Iterator[str]:
-    """Yields a class and its bases by name, depth first, as far as the file tells."""
-    yield name
-    if name not in classes or name in seen:
-        return
-    for base in classes[name].bases:
-        target = base.value if isinstance(base, ast.Subscript) else base
-        label = target.id if isinstance(target, ast.Name) else target.attr if isinstance(target, ast.Attribute) else ""
-        yield from _lineage(label, classes, seen | {name})
+def _public(classes: Classes) -> list[type]:
+    return [cls for cls in classes.own() if not cls.__name__.startswith("_")]
 
 
-def _facts(kind: str, lineage: list[ast.ClassDef], path: Path) -> Facts:
-    node = lineage[0]
-    static = dict(_contract(kind))
-    for ancestor in reversed(lineage):
-        for name, value in _assignments(ancestor):
+def _facts(kind: str, cls: type, classes: Classes) -> Facts:
+    ancestors = lineage(cls)
+    own = ancestors[0]
+    static: dict[str, Any] = {}
+    holder = own
+    for ancestor in reversed(ancestors):
+        for name, value in ancestor.assignments():
             if name in LITERALS[kind]:
-                where = f"{path}:{value.lineno}: {ancestor.name}.{name}"
+                where = f"{ancestor.path}:{value.lineno}: {ancestor.node.name}.{name}"
                 static[name] = _literal(value, where)
                 _check_choice(name, static[name], where)
-    own = {name: value for name, value in _assignments(node) if name == "variants"}
-    variants: dict[str, dict[str, Any]] = {snake_case(node.name): {}}
-    if "variants" in own:
-        where = f"{path}:{own['variants'].lineno}: {node.name}.variants"
-        variants = _check_variants(_literal(own["variants"], where), where) or variants
-    return Facts(node.name, static, variants, *_parameters(kind, lineage))
+                holder = ancestor if name == "files" and ancestor.file else holder
+    return Facts(
+        own.node.name,
+        static,
+        _variants(own),
+        *_parameters(kind, ancestors),
+        family=_family(ancestors),
+        folder=(str(PurePosixPath(holder.file).parent), holder.path.parent),
+        anchors=_anchors(ancestors, classes) if kind == "task" else (),
+    )
 
 
-@functools.cache
-def _contract(kind: str) -> dict[str, Any]:
-    """Returns the defaults that the contract's own class declares, read as text too: it imports torch."""
-    body = ast.parse((PACKAGE / CONTRACTS[kind]).read_bytes()).body
-    base = next(node for node in body if isinstance(node, ast.ClassDef) and node.name == BASES[kind])
-    return {name: ast.literal_eval(value) for name, value in _assignments(base) if name in LITERALS[kind]}
+def _variants(own: Declared) -> dict[str, dict[str, Any]]:
+    """Returns what the class itself declares: what it inherits would name the variants of another class."""
+    declared = dict(own.assignments()).get("variants")
+    named: dict[str, dict[str, Any]] = {}
+    if declared is not None:
+        where = f"{own.path}:{declared.lineno}: {own.node.name}.variants"
+        named = _check_variants(_literal(declared, where), where)
+    return named or {snake_case(own.node.name): {}}
 
 
-def _assignments(node: ast.ClassDef) -> Iterator[tuple[str, ast.expr]]:
-    for statement in node.body:
-        if isinstance(statement, ast.Assign):
-            yield from ((t.id, statement.value) for t in statement.targets if isinstance(t, ast.Name))
-        elif isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name) and statement.value:
-            yield statement.target.id, statement.value
+def _family(ancestors: list[Declared]) -> str:
+    folder = f"{ENGINE}/{BUILT_IN['baseline']}"
+    built_in = (PurePosixPath(a.file).stem for a in ancestors if str(PurePosixPath(a.file).parent) == folder)
+    return next(built_in, ancestors[0].path.stem)
+
+
+def _anchors(ancestors: list[Declared], classes: Classes) -> tuple[tuple[str, str], ...]:
+    """Returns (name, summary) of a task's anchors, as far as they are literals and f-strings over literals.
+
+    A board should not import torch, nor run a file that it was given, to print its footnotes.
+    """
+    found: list[tuple[str, str]] = []
+    declared = ((ancestor, dict(ancestor.assignments()).get("anchors")) for ancestor in ancestors if ancestor.file)
+    ancestor, value = next(((a, v) for a, v in declared if v is not None), (ancestors[0], None))
+    constants = _constants(classes.module(ancestor.file))
+    for call in value.elts if isinstance(value, ast.Tuple | ast.List) else ():
+        match [_text(argument, constants) for argument in getattr(call, "args", ())]:
+            case [str(name), str(summary)]:
+                found.append((name, summary))
+    return tuple(found)
+
+
+def _constants(module: ast.Module) -> dict[str, Any]:
+    return {name: ast.literal_eval(value) for name, value in assignments(module) if _is_literal(value)}
+
+
+def _text(node: ast.expr, constants: dict[str, Any]) -> str | None:
+    """Returns the value of a literal text or of an f-string over constants, None for anything else."""
+    if not all(isinstance(part, _TEXT) for part in ast.walk(node)):
+        return None
+    try:
+        return str(eval(compile(ast.Expression(node), "anchor", "eval"), {"__builtins__": {}}, constants))
+    except (NameError, ValueError, TypeError, MemoryError):  # no constant of this file, or one that is not formatted so
+        return None
 
 
 def _literal(value: ast.expr, where: str) -> Any:
     try:
         return ast.literal_eval(value)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RecursionError, MemoryError) as error:
         raise UserError(f"{where} must be a literal: it is read without importing the file") from error
 
 
@@ -193,11 +191,9 @@ def _check_variants(variants: Any, where: str) -> dict[str, dict[str, Any]]:
     return variants
 
 
-def _parameters(
-    kind: str, lineage: list[ast.ClassDef]
-) -> tuple[dict[str, Any], tuple[str, ...], tuple[str, ...], bool]:
-    """Returns literal defaults, names, required names and openness of the nearest constructor in the file."""
-    functions = (item for node in lineage for item in node.body if isinstance(item, ast.FunctionDef))
+def _parameters(kind: str, ancestors: list[Declared]) -> tuple[dict[str, Any], tuple[str, ...], tuple[str, ...], bool]:
+    """Returns literal defaults, names, required names and openness of the nearest constructor."""
+    functions = (item for ancestor in ancestors for item in ancestor.node.body if isinstance(item, ast.FunctionDef))
     init = next((function for function in functions if function.name == "__init__"), None)
     if init is None:
         return {}, (), (), False
@@ -216,6 +212,6 @@ def _parameters(
 def _is_literal(value: ast.expr) -> bool:
     try:
         ast.literal_eval(value)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, RecursionError, MemoryError):
         return False
     return True

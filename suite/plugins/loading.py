@@ -1,16 +1,19 @@
-"""Imports a baseline or task from the bytes that were hashed, never from a file that may have changed since.
+"""Imports a baseline or task from what was hashed, never from a file that may have changed since.
 
-The closure is written to a folder of this process and imported as one package whose name holds the hash of its
-bytes, so a warm worker can never serve an older version; absolute imports of project files are led into that
+The closure is written to a folder of this process, without the comments and docstrings that the hash leaves out, and
+imported as one package whose name holds the hash of what was written. So a warm worker can never serve an older
+version, and a file that reads itself finds what its key knows. Absolute imports of project files are led into that
 package.
 """
 
 from __future__ import annotations
 
 import ast
+import functools
 import hashlib
 import importlib
 import importlib.machinery
+import importlib.util
 import inspect
 import sys
 import tempfile
@@ -19,14 +22,18 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from suite.errors import UserError
+from suite.errors import UserError, nearest
 from suite.plugins.closure import BUILT_IN, ENGINE
 from suite.plugins.source import Source
+from suite.plugins.syntax import FACES, bare_text
 
 PREFIX = "suite_source_"
 
 #: The folder of this process, removed when it ends.
 _folders: list[tempfile.TemporaryDirectory[str]] = []
+
+#: File that was written -> as the user knows it, and line there -> line in the user's file.
+_written: dict[str, tuple[str, dict[int, int]]] = {}
 
 
 def load(source: Source) -> Any:
@@ -53,17 +60,19 @@ def load(source: Source) -> Any:
 
 def _package(source: Source) -> str:
     """Returns the name of the package that holds the closure; makes it on first use."""
+    written = {path: _as_hashed(path, data, _known_as(source, path)) for path, data in sorted(source.files.items())}
     digest = hashlib.sha256()
-    for path in sorted(source.files):
-        digest.update(f"{path}\0{len(source.files[path])}\0".encode() + source.files[path])
+    for path, (data, _) in written.items():
+        digest.update(f"{path}\0{len(data)}\0".encode() + data)
     name = f"{PREFIX}{source.digest[:12]}_{digest.hexdigest()[:12]}"
     if name not in sys.modules:
         if not _folders:
             _folders.append(tempfile.TemporaryDirectory(prefix="latent-suite-", ignore_cleanup_errors=True))
         folder = Path(_folders[0].name) / name
-        for path, data in source.files.items():
+        for path, (data, lines) in written.items():
             (folder / path).parent.mkdir(parents=True, exist_ok=True)
             (folder / path).write_bytes(data)
+            _written[str(folder / path)] = (_known_as(source, path), lines)
         if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
             sys.meta_path.insert(0, _Finder())
         module = ModuleType(name)
@@ -71,6 +80,34 @@ def _package(source: Source) -> str:
         sys.modules[name] = module
         importlib.invalidate_caches()
     return name
+
+
+@functools.lru_cache(maxsize=256)
+def _as_hashed(path: str, data: bytes, known_as: str) -> tuple[bytes, dict[int, int]]:
+    """Returns what is written of a file, and line there -> line in the file."""
+    if not path.endswith(".py"):
+        return data, {}
+
+    def face_of(statement: ast.ImportFrom, name: str) -> str:
+        """A key knows a name of the engine and not the face it is taken from: it is one and the same."""
+        face = next((face for face in sorted(FACES) if _offers(face, name)), None)
+        if face is None:
+            near = nearest(name, dir(importlib.import_module(str(statement.module))))
+            raise UserError(f"{known_as}:{statement.lineno}: {statement.module} has no '{name}'{near}")
+        return face
+
+    return bare_text(data, known_as, face_of)
+
+
+def _offers(face: str, name: str) -> bool:
+    if hasattr(importlib.import_module(face), name):
+        return True
+    return face == ENGINE and importlib.util.find_spec(f"{face}.{name}") is not None
+
+
+def _known_as(source: Source, path: str) -> str:
+    """Returns a file of the closure as the user knows it."""
+    return source.origin if path == source.entry else path
 
 
 class _Finder(importlib.machinery.PathFinder):
@@ -142,21 +179,76 @@ def _check(source: Source, cls: Any) -> Any:
             raise UserError(f"{where} does not implement {method}")
     if inspect.isabstract(cls):
         raise UserError(f"{where} is abstract")
+    confirm(source, cls)
     return cls
+
+
+def confirm(source: Source, subject: Any) -> None:
+    """Holds what a class, or a model made of it, says of itself against the text that was read.
+
+    Plans, records and boards go by the text: what it says of labels must be what the training loop is told.
+
+    Raises:
+        UserError: Names the attribute and both values.
+    """
+    cls = subject if isinstance(subject, type) else type(subject)
+    for meta in inspect.getmro(type(cls)):
+        answers = {"__getattribute__", *source.declared} & vars(meta).keys() if meta not in (type, object) else ()
+        if answers:
+            raise UserError(f"{source.origin}: the metaclass of {source.attribute} answers for its {min(answers)}")
+    for name, read in source.declared.items():
+        for found in (inspect.getattr_static(subject, name, None), getattr(subject, name, None)):
+            if not _same(found, read):
+                where = f"{source.origin}: {source.attribute}.{name}"
+                raise UserError(f"{where} is {read!r} in the text and {_shown(found)} when it runs: they must be equal")
+
+
+def _same(found: Any, read: Any) -> bool:
+    """Whether a value is a literal's, to the letter: 1 is not True, and a subclass of str may say anything."""
+    if type(found) is not type(read):
+        return False
+    if isinstance(read, dict):
+        return _same(list(found.items()), list(read.items()))
+    if isinstance(read, list | tuple):
+        return len(found) == len(read) and all(map(_same, found, read))
+    return bool(found == read)
+
+
+def _shown(value: Any) -> str:
+    return (
+        repr(value)[:80] if type(value) in (str, int, float, bool, dict, list, tuple) else f"a {type(value).__name__}"
+    )
+
+
+def traceback_of(error: BaseException, frames: int = 8) -> str:
+    """Returns the traceback of an error, its last frames alone, with files and lines as the user knows them."""
+    shown = traceback.TracebackException.from_exception(error, limit=-frames)
+    pending: list[traceback.TracebackException | None] = [shown]
+    while pending:
+        item = pending.pop()
+        if item is not None:
+            item.stack = traceback.StackSummary.from_list([_as_known(frame) for frame in item.stack])
+            pending += [item.__cause__, item.__context__, *(getattr(item, "exceptions", None) or ())]
+    return "".join(shown.format())
+
+
+def _as_known(frame: traceback.FrameSummary) -> traceback.FrameSummary:
+    known = _written.get(frame.filename)
+    if known is None or frame.lineno is None:
+        return frame
+    return traceback.FrameSummary(known[0], known[1].get(frame.lineno, frame.lineno), frame.name, line=frame.line)
 
 
 def _where(source: Source, error: BaseException) -> str:
     """Returns ``file:line`` of the last frame inside the closure, as the user knows the file."""
-    folder = _folders[0].name if _folders else "/"
     frames = [(f.filename, f.lineno) for f in traceback.extract_tb(error.__traceback__)]
     if isinstance(error, SyntaxError) and error.filename:
         frames.append((error.filename, error.lineno))
-    inside = [(name, line) for name, line in frames if name.startswith(folder)]
+    inside = [(_written[name], line) for name, line in frames if name in _written]
     if not inside:
         return source.origin
-    name, line = inside[-1]
-    virtual = Path(name).relative_to(folder).as_posix().partition("/")[2]
-    return f"{source.origin if virtual == source.entry else virtual}:{line}"
+    (name, lines), line = inside[-1]
+    return f"{name}:{lines.get(line or 0, line)}"
 
 
 def forget() -> None:

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import ast
 import importlib.util
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.machinery import PathFinder
 from importlib.metadata import entry_points
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from suite.errors import UserError, nearest, unknown
 from suite.plugins.closure import built_in_folder, collect, digest, identity, read
-from suite.plugins.declarations import BASES, Facts, read_facts
+from suite.plugins.declarations import Facts, explain_none, read_facts
 from suite.plugins.loading import load
+from suite.plugins.parameters import alike_all, check_value, read_params, write_params
 from suite.plugins.source import Source
 
 __all__ = ["Entry", "discover", "label", "load", "resolve", "resolve_all", "source"]
@@ -43,8 +42,8 @@ class Entry:
 
     @property
     def static(self) -> dict[str, Any]:
-        """The class's literal attributes, with ``family`` (the file's name where the class names none)."""
-        return {**self.facts.static, "family": self.facts.static.get("family") or self.path.stem}
+        """The class's literal attributes, with ``family`` (a name from its files where the class names none)."""
+        return {**self.facts.static, "family": self.facts.static.get("family") or self.facts.family}
 
 
 def discover(kind: str, extra: Sequence[str] = ()) -> dict[str, Entry]:
@@ -79,7 +78,7 @@ def resolve_all(kind: str, selector: str, extra: Sequence[str] = ()) -> list[tup
         found = discover(kind, [*extra, str(path)])
         entries = [entry for entry in found.values() if entry.path == path]
         if not entries:
-            raise UserError(f"{name} holds no {kind} (a public class that derives from {BASES[kind]})")
+            raise UserError(f"{name} holds no {kind} ({explain_none(kind, read(path), path)})")
     else:
         found = discover(kind, extra)
         if name not in found:
@@ -100,10 +99,11 @@ def resolve(kind: str, selector: str, extra: Sequence[str] = ()) -> tuple[Source
 def source(entry: Entry) -> Source:
     """Returns an entry with its closure, read now: what is hashed here is what will run."""
     first, files = collect(entry.path)
+    virtual, real = entry.facts.folder
     for name in entry.static.get("files", ()):
         if Path(name).is_absolute() or ".." in Path(name).parts:
             raise UserError(f"{entry.path}: files must lie beside it, '{name}' does not")
-        files[(Path(first).parent / name).as_posix()] = read(entry.path.parent / name)
+        files[(PurePosixPath(virtual) / name).as_posix()] = read(real / name)
     return Source(
         kind=entry.kind,
         name=entry.name,
@@ -113,14 +113,15 @@ def source(entry: Entry) -> Source:
         digest=digest(identity(entry.facts.attribute, files)),
         origin=str(entry.path),
         static={**entry.static, "params": entry.params},
+        declared=entry.facts.static,
     )
 
 
 def label(source: Source, params: Mapping[str, Any]) -> str:
     """Returns the name on the board: the source's, with the parameters that differ from its own."""
     own = source.static.get("params", {})
-    changed = [f"{key}={value}" for key, value in sorted(params.items()) if key not in own or own[key] != value]
-    return f"{source.name}:{','.join(changed)}" if changed else source.name
+    changed = {key: value for key, value in sorted(params.items()) if key not in own or own[key] != value}
+    return f"{source.name}:{write_params(changed)}" if changed else source.name
 
 
 def read_file(kind: str, path: Path) -> list[Entry]:
@@ -131,7 +132,7 @@ def read_file(kind: str, path: Path) -> list[Entry]:
             raise UserError(f"{path} holds several tasks ({', '.join(f.attribute for f in facts)}): one file, one task")
         return [Entry(kind, path.stem, path, fact, fact.defaults) for fact in facts]
     entries = [
-        Entry(kind, name, path, fact, {**fact.defaults, **params})
+        Entry(kind, name, path, fact, {**fact.defaults, **alike_all(params, fact.defaults)})
         for fact in facts
         for name, params in fact.variants.items()
     ]
@@ -175,22 +176,20 @@ def _module_file(module: str, name: str) -> Path:
 
 def _parameters(entry: Entry, text: str) -> dict[str, Any]:
     """Returns the variant's parameters under those of ``key=value,key=value``."""
-    explicit = {}
-    for item in _split(text):
-        key, equals, value = item.partition("=")
-        if not equals or not key.strip():
-            raise UserError(f"'{item}' is not a parameter: write {entry.name}:key=value,key=value")
-        explicit[key.strip()] = _value(value.strip(), entry.params.get(key.strip()))
+    explicit = read_params(text, entry.name)
     _check_names(entry, explicit)
-    missing = [name for name in entry.facts.required if name not in {**entry.params, **explicit}]
+    for name, value in explicit.items():
+        if isinstance(entry.params.get(name), float) and type(value) is int:
+            explicit[name] = float(value)
+    params = {**entry.params, **explicit}
+    missing = [name for name in entry.facts.required if name not in params]
     if missing:
         raise UserError(f"the {entry.kind} '{entry.name}' needs the parameter '{missing[0]}'")
-    params = {**entry.params, **explicit}
     for name, value in params.items():
-        _check_value(entry, name, value)
+        check_value(f"the parameter '{name}' of the {entry.kind} '{entry.name}'", value)
     for name, value in explicit.items():
         _check_kind(entry, name, value)
-    return params
+    return alike_all(params, entry.facts.defaults)
 
 
 def _check_kind(entry: Entry, name: str, value: Any) -> None:
@@ -202,41 +201,8 @@ def _check_kind(entry: Entry, name: str, value: Any) -> None:
         raise UserError(f"{where} must be {kinds[type(default)]}, as its default {default} is, not {value!r}")
 
 
-def _check_value(entry: Entry, name: str, value: Any) -> None:
-    try:
-        json.dumps(value, allow_nan=False)
-    except (TypeError, ValueError) as error:
-        where = f"the parameter '{name}' of the {entry.kind} '{entry.name}'"
-        raise UserError(
-            f"{where} must be a number, text, true, false, none, or lists of these, not {value!r}"
-        ) from error
-
-
 def _check_names(entry: Entry, params: Mapping[str, Any]) -> None:
     for name in params if not entry.facts.open else ():
         if name not in entry.facts.names:
             known = nearest(name, entry.facts.names) or "; it takes none"
             raise UserError(f"the {entry.kind} '{entry.name}' has no parameter '{name}'{known}")
-
-
-def _split(text: str) -> list[str]:
-    """Splits at the commas that stand outside brackets."""
-    items, depth, start = [], 0, 0
-    for position, character in enumerate(text):
-        depth += (character in "([{") - (character in ")]}")
-        if character == "," and depth == 0:
-            items.append(text[start:position])
-            start = position + 1
-    return [item for item in [*items, text[start:]] if item.strip()]
-
-
-def _value(text: str, default: Any) -> Any:
-    """Returns a parameter's value: a Python literal, true, false, none, or else the text itself."""
-    words = {"true": True, "false": False, "none": None}
-    if text.lower() in words:
-        return words[text.lower()]
-    try:
-        value = ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-        return text
-    return float(value) if isinstance(default, float) and type(value) is int else value

@@ -19,6 +19,7 @@ class Source:
         digest: SHA-256 of the closure as parsed syntax; comments, docstrings and formatting do not count.
         origin: Where the file lies on this machine, for messages.
         static: The class attributes that could be read without importing (summary, version, requires, ...).
+        declared: Those of them that the class must have, to the letter, when its file runs.
     """
 
     kind: str
@@ -29,6 +30,7 @@ class Source:
     digest: str
     origin: str
     static: dict[str, Any] = field(repr=False)
+    declared: dict[str, Any] = field(default_factory=dict, repr=False)
 
     def __hash__(self) -> int:
         return hash((self.kind, self.name, self.digest))

@@ -16,7 +16,7 @@ import torch
 from suite import data, training
 from suite.errors import ContractError
 from suite.measuring import flops, make_subject
-from suite.plugins import registry
+from suite.plugins import confirm, registry
 from suite.running.sealing import seal
 from suite.training import Recipe, checkpoints
 
@@ -67,7 +67,8 @@ def prepare(trial: Trial, clock: Stopwatch, say: Log) -> Prepared:
     _check_data(cell, dataset.hash)
     recipe = Recipe(cls, dataset.spec, cell.baseline_params, cell.seed, device)
     folder = Path(trial.workspace) / "checkpoints" / trial.checkpoint_key[:32]
-    baseline, meta = _found(folder, recipe, say) or _trained(folder, recipe, dataset, cell, clock, say)
+    baseline, meta = _found(folder, recipe, say) or _trained(folder, recipe, dataset, trial, clock, say)
+    confirm(trial.baseline, baseline)
     subject = make_subject(baseline, recipe, dataset, cell.budget, store=folder / "kept", noise=trial.noise)
     cost = {
         "parameters": sum(p.numel() for p in baseline.parameters()),
@@ -111,10 +112,11 @@ def _found(folder: Path, recipe: Recipe, say: Log) -> tuple[Baseline, dict[str, 
 
 
 def _trained(
-    folder: Path, recipe: Recipe, dataset: Dataset, cell: Cell, clock: Stopwatch, say: Log
+    folder: Path, recipe: Recipe, dataset: Dataset, trial: Trial, clock: Stopwatch, say: Log
 ) -> tuple[Baseline, dict[str, Any]]:
     """Trains a model, seals it, and returns what the checkpoint holds."""
-    baseline = recipe.build()
+    cell, baseline = trial.cells[0], recipe.build()
+    confirm(trial.baseline, baseline)  # the loop goes by what it says of labels
     with clock.timing("training"):
         report = training.train(
             baseline,

@@ -5,7 +5,7 @@ No Ray and no MLflow: this runs anywhere torch runs. Whatever goes wrong becomes
 
 from __future__ import annotations
 
-import traceback
+import copy
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,7 @@ import torch
 from suite import records, seeds
 from suite.errors import ContractError, TrialTimeout, Unsupported
 from suite.measuring import measured, save_png
-from suite.plugins import loading, registry
+from suite.plugins import loading, registry, traceback_of
 from suite.running import limits
 from suite.running.costs import Stopwatch
 from suite.running.isolation import isolated
@@ -104,7 +104,7 @@ def _score(trial: Trial, cell: Cell, scored: Subject) -> tuple[Score, dict[str, 
     Raises:
         ContractError: If the task changed the model, or its metrics are not those that it declares.
     """
-    task = registry.load(trial.tasks[cell.task])(**cell.task_params)
+    task = registry.load(trial.tasks[cell.task])(**copy.deepcopy(cell.task_params))
     weights = scored.model.parameter_hash()
     with seeds.global_seed(cell.seed, "task", cell.task):
         score = task.score(scored)
@@ -141,7 +141,7 @@ def _failure(trial: Trial, cell: Cell, error: BaseException, started: str) -> Re
     else:
         lines = str(error).strip().splitlines() or [""]
         status, reason = "failed", f"{type(error).__name__}: {lines[0][:300]}".removesuffix(": ")
-        stack = "".join(traceback.format_exception(error, limit=-8))
+        stack = traceback_of(error)
     return cell.ended(
         trial.baseline,
         trial.tasks[cell.task],

@@ -86,7 +86,7 @@ def train(
         raise unknown("budget", budget, BUDGETS)
     if precision not in PRECISIONS:
         raise unknown("precision", precision, PRECISIONS)
-    if baseline.supervision != "none" and not dataset.info.labels:
+    if type(baseline).supervision != "none" and not dataset.info.labels:
         raise Unsupported(f"trains on labels, and {dataset.info.name} has none")
     checkpoints.check_storable(baseline)
     run = _Run(baseline, dataset, seed, BUDGETS[budget], precision)
@@ -104,7 +104,7 @@ class _Run:
 
     def __init__(self, baseline: Baseline, dataset: Dataset, seed: int, budget: int, precision: str) -> None:
         self.baseline, self.dataset, self.seed, self.precision = baseline, dataset, seed, precision
-        self.labels = baseline.supervision != "none"
+        self.labels = type(baseline).supervision != "none"  # the class's word, which its text was held against
         self.images = len(dataset.train)
         self.batch = min(baseline.batch_size, self.images)
         self.per_epoch = self.images // self.batch  # what is left over waits for the next permutation
@@ -138,22 +138,22 @@ class _Run:
         """Takes all epochs that are still to come."""
         saved = time.perf_counter()
         stop = False
-        while self.done.steps < self.steps and not stop:
+        adam = self.adam
+        while adam is not None and self.done.steps < self.steps and not stop:
             self._seed_epoch()
-            means = self._steps()
+            means = self._steps(adam)
             stop = self._after_epoch()
             self.epoch += 1
             self._tick()
             if report:
                 report(self._progress() | means)
             if resume and not stop and self.done.steps < self.steps and time.perf_counter() - saved > SAVE_SECONDS:
-                self.save(resume)
+                self.save(resume, adam)
                 saved = time.perf_counter()
         self._check_weights()
 
-    def _steps(self) -> dict[str, float]:
+    def _steps(self, adam: Adam) -> dict[str, float]:
         """Takes the steps of one epoch and returns the mean of every term of the loss."""
-        assert self.adam is not None
         terms_of_epoch = Terms(self.done.steps)
         self.baseline.train()
         first = self.done.steps
@@ -163,10 +163,10 @@ class _Run:
                 terms = self.baseline.loss(batch)
             terms_of_epoch.add(terms, self.batch)
             loss = terms["loss"]
-            self.adam.zero_grad()
+            adam.zero_grad()
             loss.mean(dtype=torch.promote_types(loss.dtype, torch.float32)).backward()
-            self.adam.lr = self.baseline.learning_rate * min(1.0, (1.0 - batch.progress) / ANNEAL)
-            self.adam.step()
+            adam.lr = self.baseline.learning_rate * min(1.0, (1.0 - batch.progress) / ANNEAL)
+            adam.step()
         means_of_epoch = terms_of_epoch.close() | self._monitor(batch)
         self.done.steps += len(steps)
         self.done.images += len(steps) * self.batch
@@ -213,11 +213,10 @@ class _Run:
             if not bool(torch.isfinite(parameter).all()):
                 raise Diverged(f"step {self.done.steps}: the weights '{name}' are not finite")
 
-    def save(self, folder: Path) -> None:
+    def save(self, folder: Path, adam: Adam) -> None:
         """Writes an epoch checkpoint: model, optimizer, where we stand."""
-        assert self.adam is not None
         tensors = {f"model/{name}": tensor for name, tensor in checkpoints.state_of(self.baseline).items()}
-        for i, state in self.adam.state.items():
+        for i, state in adam.state.items():
             tensors |= {f"optimizer/{i}/{key}": value.detach().cpu().contiguous() for key, value in state.items()}
         done = {"images": self.done.images, "seconds": self.done.seconds, "curves": self.done.curves}
         checkpoints.write(folder, tensors, {"epoch": self.epoch, "steps": self.done.steps, **done})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -32,6 +33,6 @@ class Recipe:
     device: str | torch.device = "cpu"
 
     def build(self) -> Baseline:
-        """Returns a new baseline, initialized and not trained."""
+        """Returns a new baseline, initialized and not trained; whatever it does with them, the parameters stay."""
         with global_seed(self.seed, "init"):
-            return self.cls(self.spec, **self.params).to(self.device)
+            return self.cls(self.spec, **copy.deepcopy(dict(self.params))).to(self.device)

@@ -20,7 +20,7 @@ class Terms:
         self.step = step
         self.names: tuple[str, ...] = ()
         self.rows: list[list[Tensor]] = []
-        self.total: Tensor | None = None
+        self.total = torch.zeros((), dtype=torch.float64)
         self.count = 0
 
     def add(self, terms: dict[str, Tensor], n: int) -> None:
@@ -31,9 +31,10 @@ class Terms:
             self._look()
 
     def close(self) -> dict[str, float]:
-        """Returns the mean of every term since the start."""
+        """Returns the mean of every term since the start; none before the first step."""
         self._look()
-        assert self.total is not None
+        if not self.count:
+            return {}
         return dict(zip(self.names, (self.total / self.count).tolist(), strict=True))
 
     def _look(self) -> None:
@@ -46,7 +47,7 @@ class Terms:
         if len(bad):
             i = int(bad[0])
             raise Diverged(f"step {self.step + i + 1}: {_blame(dict(zip(self.names, rows[i].tolist(), strict=True)))}")
-        self.total = rows.sum(0) + (0 if self.total is None else self.total)
+        self.total = self.total + rows.sum(0)
         self.count += len(rows)
         self.step += len(rows)
         self.rows.clear()
