@@ -87,6 +87,7 @@ class Classes:
         self._tree = Tree.of(path)
         self.entry = self._tree.virtual(path)
         self._bytes = {self.entry: data}
+        self._parsed: dict[str, ast.Module] = {}
         self._known: dict[str, dict[str, Any]] = {}
 
     def own(self) -> list[type]:
@@ -98,12 +99,18 @@ class Classes:
         found = (item for item in self._names(self.entry).values() if isinstance(item, type))
         return [item for item in found if vars(item)["declared"].file == self.entry]
 
+    def others(self) -> dict[Path, bytes]:
+        """Returns the other files that were read so far: path -> bytes."""
+        return {self._tree.real(file): data for file, data in self._bytes.items() if file != self.entry}
+
     def module(self, file: str) -> ast.Module:
         """Returns the parsed syntax of a file by its virtual path."""
-        path = self._tree.real(file)
-        if file not in self._bytes:
-            self._bytes[file] = read(path)
-        return parse(self._bytes[file], path)
+        if file not in self._parsed:
+            path = self._tree.real(file)
+            if file not in self._bytes:
+                self._bytes[file] = read(path)
+            self._parsed[file] = parse(self._bytes[file], path)
+        return self._parsed[file]
 
     def _names(self, file: str) -> dict[str, Any]:
         """Returns name -> stand-in, module or taken name that a file's top level binds to it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -10,7 +11,7 @@ from typing import Any
 
 from suite.errors import UserError, nearest
 from suite.plugins.classes import BASES, Classes, Declared, assignments, contract, lineage
-from suite.plugins.closure import BUILT_IN, ENGINE
+from suite.plugins.closure import BUILT_IN, ENGINE, read
 from suite.plugins.syntax import parse
 
 #: The class attributes of each kind that must be literals.
@@ -73,8 +74,19 @@ def read_facts(kind: str, data: bytes, path: Path) -> list[Facts]:
         UserError: If the file, or one from which a class of it derives, has a syntax error or declares something
             that is not a literal.
     """
+    facts, others = _read(kind, data, path)
+    if any(read(other) != seen for other, seen in others.items()):  # a helper has changed, its importer has not
+        _read.cache_clear()
+        facts, _ = _read(kind, data, path)
+    return facts
+
+
+@functools.lru_cache(maxsize=512)
+def _read(kind: str, data: bytes, path: Path) -> tuple[list[Facts], dict[Path, bytes]]:
+    """Returns the facts, and the bytes of all other files that they were read from."""
     classes = Classes(path, data)
-    return [_facts(kind, cls, classes) for cls in _public(classes) if issubclass(cls, contract(BASES[kind]))]
+    facts = [_facts(kind, cls, classes) for cls in _public(classes) if issubclass(cls, contract(BASES[kind]))]
+    return facts, classes.others()
 
 
 def explain_none(kind: str, data: bytes, path: Path) -> str:

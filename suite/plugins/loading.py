@@ -53,7 +53,8 @@ def load(source: Source) -> Any:
             raise
         raise UserError(f"{_where(source, error)}: the file calls exit") from error
     except Exception as error:
-        first = (str(error).splitlines() or [""])[0].replace(f"{package}.", "")
+        text = error.msg if isinstance(error, SyntaxError) else str(error)
+        first = (text.splitlines() or [""])[0].replace(f"{package}.", "")
         raise UserError(f"{_where(source, error)}: {type(error).__name__}: {first}") from error
     return _check(source, getattr(module, source.attribute, None))
 
@@ -174,12 +175,12 @@ def _check(source: Source, cls: Any) -> Any:
     where = f"{source.origin}: {source.attribute}"
     if not (isinstance(cls, type) and issubclass(cls, base)):
         raise UserError(f"{where} is not a class that derives from suite.contract.{base.__name__}")
+    confirm(source, cls)
     for method in ("encode", "decode") if source.kind == "baseline" else ("score",):
         if getattr(cls, method) is getattr(base, method):
             raise UserError(f"{where} does not implement {method}")
     if inspect.isabstract(cls):
         raise UserError(f"{where} is abstract")
-    confirm(source, cls)
     return cls
 
 

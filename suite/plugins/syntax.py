@@ -7,7 +7,6 @@ out is there when the file runs, so nothing in it can move a number under an unc
 from __future__ import annotations
 
 import ast
-import functools
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,9 +20,8 @@ FACES = frozenset({"suite", "suite.contract", "suite.measuring"})
 FaceOf = Callable[[ast.ImportFrom, str], str]
 
 
-@functools.lru_cache(maxsize=512)
 def parse(data: bytes, path: Path | str) -> ast.Module:
-    """Parses a Python file. Callers share the tree and leave it as it is.
+    """Parses a Python file.
 
     Raises:
         UserError: With the file, the line and the reason.

@@ -42,7 +42,7 @@ def test_a_file_holds_a_whole_selection(tmp_path: Path) -> None:
     )
     selection = Selection.from_file(file)
     assert selection.tasks == ("reconstruction", "linear_probe")
-    assert selection.baselines == ("vae", "vae:latent=5", "pca:components='1e-3',words=['a', 'b']")
+    assert selection.baselines == ("vae", "vae:latent=5", "pca:components=0.001,words=['a', 'b']")
     assert (selection.datasets, selection.seeds) == (("mnist",), (0, 1, 2, 3, 4))
     assert (selection.budget, selection.precision) == ("standard", "bf16")
 
