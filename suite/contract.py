@@ -6,7 +6,7 @@ computes every likelihood, rate, accuracy and distance from what it is handed, w
 
 from suite.data import Batch, DataSpec, TrainSet
 from suite.errors import ContractError, Diverged, Unsupported, UserError
-from suite.measuring import Anchor, Measure, Metric, Score, Task
+from suite.measuring import Anchor, Measure, Metric, Score, Task, image_nats
 from suite.training import Baseline, Discrete, Group, Latents, Values
 
 __all__ = [
@@ -27,4 +27,5 @@ __all__ = [
     "Unsupported",
     "UserError",
     "Values",
+    "image_nats",
 ]

@@ -26,6 +26,7 @@ from .inputs import typical_values as typical_values
 from .judge import Judge as Judge
 from .likelihood import bernoulli_nats as bernoulli_nats
 from .likelihood import floor_logits as floor_logits
+from .likelihood import image_nats as image_nats
 from .linear import principal_axes as principal_axes
 from .noise import JITTER as JITTER
 from .noise import STARTS as STARTS

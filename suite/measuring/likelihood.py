@@ -15,3 +15,8 @@ def floor_logits(bits: Tensor) -> Tensor:
 def bernoulli_nats(logits: Tensor, bits: Tensor) -> Tensor:
     """-log p(b) of independent Bernoullis, per pixel, broadcast over leading dimensions."""
     return F.softplus(logits) - bits * logits
+
+
+def image_nats(logits: Tensor, x: Tensor) -> Tensor:
+    """-log p(x) of independent Bernoullis, summed over the pixels of each image, (N,): what a baseline trains on."""
+    return F.binary_cross_entropy_with_logits(logits, x, reduction="none").flatten(1).sum(1)

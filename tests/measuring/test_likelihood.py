@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from suite.measuring.likelihood import bernoulli_nats, floor_logits
+from suite.measuring.likelihood import bernoulli_nats, image_nats, floor_logits
 
 
 def test_nats_are_minus_the_log_of_the_bits_probability() -> None:
@@ -32,3 +32,14 @@ def test_the_floor_knows_each_pixel_s_frequency_and_adds_one_of_each_kind() -> N
     floor = floor_logits(bits)
     assert floor.shape == (1, 1, 3)
     assert torch.sigmoid(floor).flatten().tolist() == pytest.approx([3 / 4, 1 / 4, 2 / 4])
+
+
+def test_an_images_nats_are_the_sum_of_its_pixels() -> None:
+    logits, bits = torch.randn(3, 1, 4, 4), torch.randint(0, 2, (3, 1, 4, 4)).float()
+    expected = -torch.distributions.Bernoulli(logits=logits).log_prob(bits).sum((1, 2, 3))
+    torch.testing.assert_close(image_nats(logits, bits), expected)
+    torch.testing.assert_close(image_nats(logits, bits), bernoulli_nats(logits, bits).sum((1, 2, 3)))
+
+
+def test_a_coin_costs_a_bit_per_pixel() -> None:
+    assert image_nats(torch.zeros(2, 1, 4, 4), torch.ones(2, 1, 4, 4)).tolist() == [16 * 0.6931471824645996] * 2
