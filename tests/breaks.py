@@ -265,6 +265,42 @@ BREAKS = (
         "warp_perspective(x + 0.5 * NOISE * noise, warp",
         "tasks/test_message_recovery.py",
     ),
+    # --- what is read is what runs
+    Break(
+        "docstrings and comments are there when a model runs",
+        "suite/plugins/loading.py",
+        "return bare_text(data, known_as, face_of)",
+        "return data, {}",
+        "plugins/test_loading.py::test_a_file_can_tell_nothing_from_what_its_key_leaves_out",
+    ),
+    Break(
+        "a class may say otherwise than its text",
+        "suite/plugins/loading.py",
+        "if not _same(found, read):",
+        "if found is None:",
+        "plugins/test_loading.py::test_an_attribute_that_is_another_when_the_file_runs_is_named_with_both_values",
+    ),
+    Break(
+        "a model may say otherwise than its class",
+        "suite/plugins/loading.py",
+        "for found in (inspect.getattr_static(subject, name, None), getattr(subject, name, None)):",
+        "for found in (inspect.getattr_static(cls, name, None),):",
+        "plugins/test_loading.py::test_a_model_that_says_otherwise_than_its_class_is_named",
+    ),
+    Break(
+        "a list and a tuple are one key and two models",
+        "suite/plugins/parameters.py",
+        "return {name: _alike(value, defaults.get(name)) for name, value in params.items()}",
+        "return dict(params)",
+        "plugins/test_parameters.py::test_two_values_that_a_key_takes_for_one_reach_the_model_as_one",
+    ),
+    Break(
+        "a model changes the parameters of its key",
+        "suite/training/loop.py",
+        "copy.deepcopy(params)",
+        "params",
+        "plugins/test_loading.py::test_parameters_of_the_run_are_those_of_the_key_whatever_the_model_does_with_them",
+    ),
     # --- the price
     Break(
         "a Gaussian's nats are off by a fiftieth",
