@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from suite.measuring.likelihood import bernoulli_nats, image_nats, floor_logits
+from suite.measuring.likelihood import bernoulli_nats, floor_logits, image_nats
 
 
 def test_nats_are_minus_the_log_of_the_bits_probability() -> None:
