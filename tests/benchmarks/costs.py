@@ -47,10 +47,11 @@ def measure(model: str, tasks: list[str], dataset: str, images: int, seed: int) 
     with limits.kept_heap(), isolation.isolated(seed), tempfile.TemporaryDirectory() as folder:
         loaded = data.load(dataset, Path(os.environ.get("SUITE_DATA", "data")))
         cls = registry.load(source)
-        baseline = training.build(cls, loaded.spec, params, seed, "cpu")
+        recipe = training.Recipe(cls, loaded.spec, params, seed)
+        baseline = recipe.build()
         limits.reset_peak_memory()
         yield "training", _training(training.train, baseline, loaded, images, seed), limits.peak_memory() / 2**30
-        subject = make_subject(baseline, cls, params, loaded, seed, "standard", "cpu", Path(folder))
+        subject = make_subject(baseline, recipe, loaded, "standard", store=Path(folder))
         for task, scorer in scorers.items():
             limits.reset_peak_memory()
             began = time.process_time()
