@@ -13,6 +13,7 @@ fit is kept only if it saves more nats on the training split than its k paramete
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -23,7 +24,8 @@ from suite.measuring.likelihood import bernoulli_nats
 #: Newton stops when a step promises less than this many nats per image.
 TOLERANCE = 1e-6
 MAX_STEPS = 50
-CHUNK = 4096
+#: Images whose terms are summed in float32, in the processor's cache; across these sums we add up in float64.
+CHUNK = 256
 
 
 @dataclass(frozen=True)
@@ -63,9 +65,9 @@ def fit(logits: Tensor, bits: Tensor, floor: Tensor) -> Calibration:
         The cheapest of the three nested fits by description length.
     """
     best = candidate = Calibration.identity(floor)
-    shortest = _total_nats(best, logits, bits)
+    shortest = nats = _total_nats(best, logits, bits)
     for free_offset in (False, True):
-        candidate, nats = _newton(candidate, logits, bits, free_offset)
+        candidate, nats = _newton(candidate, nats, logits, bits, free_offset)
         parameters = 1 + floor.numel() * free_offset
         length = nats + parameters / 2 * torch.tensor(len(bits)).double().log().item()
         if length < shortest:
@@ -73,9 +75,15 @@ def fit(logits: Tensor, bits: Tensor, floor: Tensor) -> Calibration:
     return best
 
 
+def _chunks(logits: Tensor, bits: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    return zip(logits.split(CHUNK), bits.split(CHUNK), strict=True)
+
+
 def _total_nats(calibration: Calibration, logits: Tensor, bits: Tensor) -> float:
-    chunks = zip(logits.split(CHUNK), bits.split(CHUNK), strict=True)
-    return sum(float(bernoulli_nats(calibration(chunk), b).sum(dtype=torch.float64)) for chunk, b in chunks)
+    total = torch.zeros(calibration.floor.shape, dtype=torch.float64, device=logits.device)
+    for chunk, b in _chunks(logits, bits):
+        total += bernoulli_nats(calibration(chunk), b).sum(0)
+    return float(total.sum())
 
 
 def _ridge(calibration: Calibration) -> float:
@@ -83,9 +91,13 @@ def _ridge(calibration: Calibration) -> float:
     return 0.5 * float((calibration.scale - 1).double() ** 2 + calibration.offset.double().square().sum())
 
 
-def _newton(start: Calibration, logits: Tensor, bits: Tensor, free_offset: bool) -> tuple[Calibration, float]:
-    """Minimizes total nats + ridge over a (and u); returns the minimizer and its nats without the ridge."""
-    current, nats = start, _total_nats(start, logits, bits)
+def _newton(
+    current: Calibration, nats: float, logits: Tensor, bits: Tensor, free_offset: bool
+) -> tuple[Calibration, float]:
+    """Minimizes total nats + ridge over a (and u), from a calibration of so many nats.
+
+    Returns the minimizer and its nats without the ridge.
+    """
     for _ in range(MAX_STEPS):
         step_a, step_u, promised = _newton_step(current, logits, bits, free_offset)
         if promised < TOLERANCE * len(bits):
@@ -109,18 +121,8 @@ def _newton_step(at: Calibration, logits: Tensor, bits: Tensor, free_offset: boo
     The Hessian is an arrow: a meets every u_i, the u_i don't meet one another; it is solved by the Schur
     complement of its diagonal block.
     """
-    shape, floor = at.offset.shape, at.floor
-    g_u, h_u, h_au = (torch.zeros(shape, dtype=torch.float64, device=floor.device) for _ in range(3))
-    g_a, h_a = (torch.zeros((), dtype=torch.float64, device=floor.device) for _ in range(2))
-    for chunk, b in zip(logits.split(CHUNK), bits.split(CHUNK), strict=True):
-        probability = at(chunk).sigmoid()
-        residual, curvature, lever = probability - b, probability * (1 - probability), chunk - floor
-        g_u += residual.sum(0, dtype=torch.float64)
-        h_u += curvature.sum(0, dtype=torch.float64)
-        weighted = curvature * lever
-        h_au += weighted.sum(0, dtype=torch.float64)
-        g_a += (residual * lever).sum(dtype=torch.float64)
-        h_a += (weighted * lever).sum(dtype=torch.float64)
+    floor = at.floor
+    g_u, h_u, h_au, g_a, h_a = _derivatives(at, logits, bits, free_offset)
     g_a, h_a = g_a + (at.scale.double() - 1), h_a + 1
     if not free_offset:
         step = g_a / h_a if at.scale or g_a < 0 else torch.zeros_like(g_a)
@@ -132,3 +134,25 @@ def _newton_step(at: Calibration, logits: Tensor, bits: Tensor, free_offset: boo
     step_u = (g_u - h_au * step_a) / h_u
     promised = 0.5 * (g_a * step_a + (g_u * step_u).sum())
     return step_a.to(floor.dtype), step_u.to(floor.dtype), float(promised)
+
+
+def _derivatives(at: Calibration, logits: Tensor, bits: Tensor, free_offset: bool) -> tuple[Tensor, ...]:
+    """Gradient and Hessian of the total nats, in float64: by u, by u twice, by a and u, (C, H, W); by a, by a twice.
+
+    Those by u are left at 0 where u is not free.
+    """
+    shape, floor = at.offset.shape, at.floor
+    g_u, h_u, h_au, g_a, h_a = torch.zeros(5, *shape, dtype=torch.float64, device=floor.device)
+    for chunk, b in _chunks(logits, bits):
+        probability = at(chunk).sigmoid_()
+        residual, lever = probability - b, chunk - floor
+        curvature = probability.addcmul_(probability, probability, value=-1)  # p (1 - p), in place
+        if free_offset:
+            g_u += residual.sum(0)
+            h_u += curvature.sum(0)
+        g_a += residual.mul_(lever).sum(0)
+        weighted = curvature.mul_(lever)
+        if free_offset:
+            h_au += weighted.sum(0)
+        h_a += weighted.mul_(lever).sum(0)
+    return g_u, h_u, h_au, g_a.sum(), h_a.sum()

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from suite.measuring import calibration
 from suite.measuring.calibration import Calibration
-from suite.measuring.coding import Channel, batches
+from suite.measuring.coding import BATCH, Channel
 from suite.measuring.likelihood import floor_logits
 from suite.measuring.noise import fit_noise, price, sample
 from suite.measuring.priors import GaussianPrior, Moments, histogram
@@ -108,12 +108,15 @@ def _fit(subject: Subject) -> Channel:
 @torch.no_grad()
 def _calibrate(subject: Subject, channel: Channel) -> Channel:
     """Fits the calibration on one noisy transmission of the whole training split."""
-    bits, rng, logits = subject.dataset.train.binary, subject.rng("channel", "calibration"), []
-    for (b,) in batches(bits):
-        values = channel.send(channel.model.encode(b), len(b), rng).values
-        decoded = channel.model.decode(values)
-        logits.append(decoded.expand(len(b), *decoded.shape[1:]))
-    return replace(channel, calibration=calibration.fit(torch.cat(logits), bits, channel.calibration.floor))
+    bits, rng = subject.dataset.train.binary, subject.rng("channel", "calibration")
+    logits = torch.empty(0)
+    for start in range(0, len(bits), BATCH):
+        b = bits[start : start + BATCH]
+        decoded = channel.model.decode(channel.send(channel.model.encode(b), len(b), rng).values)
+        if not start:  # a list of parts, joined at the end, would hold all of them twice
+            logits = decoded.new_empty(bits.shape)
+        logits[start : start + BATCH] = decoded
+    return replace(channel, calibration=calibration.fit(logits, bits, channel.calibration.floor))
 
 
 # --- to and from tensors, as they are kept beside the checkpoint ----------------------------------------------

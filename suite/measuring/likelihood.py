@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 
 def floor_logits(bits: Tensor) -> Tensor:
     """Logits of the add-one pixel histogram (n_i + 1) / (N + 2) of training bits (N, ...): the floor."""
-    ones = bits.double().sum(0) + 1
+    ones = bits.sum(0, dtype=torch.float64) + 1
     return (ones / (len(bits) + 2 - ones)).log().to(bits.dtype)
 
 

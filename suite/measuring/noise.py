@@ -18,7 +18,7 @@ from suite.measuring import calibration
 from suite.measuring.coding import Channel, batches, charge, draw
 from suite.measuring.likelihood import bernoulli_nats
 from suite.measuring.priors import GaussianPrior, Moments, mean_code_rate
-from suite.training import Discrete, Group
+from suite.training import Adam, Discrete, Group
 
 if TYPE_CHECKING:
     from suite.measuring.subject import Subject
@@ -90,7 +90,7 @@ def _descend(
         parameter.requires_grad_(True)
     best, least = price(subject, _with_noise(channel, codes, log_s), compared)
     current, sizes = best, iter(STEP_SIZES)
-    adam = torch.optim.Adam(list(log_s.values()), lr=next(sizes))
+    adam = Adam(log_s.values(), next(sizes))
     for _ in range(min(MAX_BLOCKS, BLOCKS.get(subject.budget, MAX_BLOCKS))):
         for _ in range(BLOCK_STEPS):
             bits, latents = drawn.batch(rng)
@@ -105,7 +105,7 @@ def _descend(
             size = next(sizes, None)
             if size is None:
                 break
-            adam.param_groups[0]["lr"] = size
+            adam.lr = size
     return best, least
 
 

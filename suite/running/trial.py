@@ -72,6 +72,7 @@ def _run(trial: Trial, report: Report, say: Log) -> None:
 def _record(trial: Trial, cell: Cell, model: Prepared, clock: Stopwatch, say: Log) -> Record:
     """Scores one task and returns its record, whatever happens."""
     say({"phase": cell.task})
+    limits.give_back()
     started = records.now()
     try:
         with clock.timing(cell.key):

@@ -1,4 +1,5 @@
 from . import checkpoints as checkpoints
+from .adam import Adam as Adam
 from .baseline import Baseline as Baseline
 from .baseline import Discrete as Discrete
 from .baseline import Group as Group

@@ -103,3 +103,17 @@ def test_nonsense_is_never_worse_than_the_floor(seed: int, size: float) -> None:
         <= _mean_nats(Calibration.identity(floor), floor.expand_as(bits), bits) + slack
     )
     assert float(fitted.scale) >= 0
+
+
+def test_sums_in_float32_within_chunks_are_those_in_float64() -> None:
+    bits, logits = _bits(n=3000, d=784)
+    floor = floor_logits(bits)
+    at = Calibration(floor, torch.tensor(0.7), torch.full_like(floor, 0.1))
+    exact = Calibration(floor.double(), at.scale.double(), at.offset.double())
+    assert calibration._total_nats(at, logits, bits) == pytest.approx(
+        float(bernoulli_nats(exact(logits.double()), bits.double()).sum()), rel=1e-7
+    )
+    found = calibration._derivatives(at, logits, bits, free_offset=True)
+    expected = calibration._derivatives(exact, logits.double(), bits.double(), free_offset=True)
+    for sums, right in zip(found, expected, strict=True):
+        torch.testing.assert_close(sums, right, rtol=1e-5, atol=1e-3)

@@ -120,3 +120,22 @@ def test_freed_memory_is_kept_for_the_next_tensor_and_handed_back_at_the_end() -
     assert kept > 200  # of 256 MiB
     assert faults < 100  # of 65,536 pages
     assert left < 100
+
+
+PAGES = (
+    HEAP.partition("start = held()")[0]
+    + """
+with limits.kept_heap():
+    block, small = malloc(24 * 2**20), malloc(2**12)
+    ctypes.memset(block, 1, 24 * 2**20)
+    full = held()
+    free(block)
+    print(full - held())
+"""
+)
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"), reason="malloc is not glibc's")
+def test_a_large_tensor_leaves_no_hole_below_a_small_one() -> None:
+    done = subprocess.run([sys.executable, "-c", PAGES], capture_output=True, text=True, check=True, timeout=60)
+    assert float(done.stdout) > 20  # of 24 MiB
