@@ -22,6 +22,9 @@ from suite.measuring.whitening import Observed, Whitening
 
 #: All combinations of small categorical groups are tried up to this many.
 MOST_TRIES = 100
+#: After this many steps the best combinations go on to the second heat, this many for each image and start.
+HEAT = 10
+SECOND_HEAT = 5
 #: Every search begins at the training mean and at the encoder's own code.
 STARTS = 2
 
@@ -65,6 +68,12 @@ class Start:
             return generate({name: values[name] for name in self.order})
 
         return outputs
+
+    def attempts(self, x: Tensor, sizes: Sequence[float]) -> list[Rows]:
+        """All rows before their first step, for targets x (N, C, H, W), once for each step size."""
+        u = torch.cat(list(self.free.values()), 1)
+        targets, places = x.repeat_interleave(len(u) // len(x), 0), torch.arange(len(u), device=x.device)
+        return [Rows.fresh(places, targets, u, size) for size in sizes]
 
 
 @dataclass(frozen=True)
@@ -130,8 +139,9 @@ def two_starts(whitening: Whitening, own: Tensor) -> Tensor:
 def search(generate: Generate, start: Start, x: Tensor, sizes: Sequence[float], trial: int, steps: int) -> Found:
     """Optimizes the free inputs with Adam on the squared error of the output.
 
-    Every start and combination is tried with all step sizes. After the trial each image goes on from each of its starts
-    with the combination and the step size of the least error; what counts is the best over all rows and steps.
+    Every start and combination is tried with all step sizes, the combinations in two heats. After the trial each image
+    goes on from each of its starts with the combination and the step size of the least error; what counts is the best
+    over all rows and steps.
 
     Args:
         generate: The decoder.
@@ -144,13 +154,16 @@ def search(generate: Generate, start: Start, x: Tensor, sizes: Sequence[float], 
     Raises:
         ContractError: If the output is not finite at any step size.
     """
-    tried, seen = _tried_out(start, generate, x, sizes, trial)
-    place = torch.arange(len(tried.u), device=x.device).view(-1, len(x), math.prod(start.tries), STARTS)
+    outputs, heat = start.outputs(generate), min(HEAT, trial)
+    attempts, curve = _descend_each(outputs, start.attempts(x, sizes), range(heat + 1), len(x))
+    kept = _survivors(attempts, len(x), math.prod(start.tries))
+    attempts, seen = _descend_each(outputs, [rows[kept] for rows in attempts], range(heat + 1, trial + 1), len(x))
+    tried = Rows.joined(attempts)
+    place = torch.arange(len(tried.u), device=x.device).view(len(attempts), len(x), -1, STARTS)
     finalists = tried[_best(tried.least, place.permute(1, 3, 0, 2).flatten(2))]
-    curve = seen.view(trial + 1, *place.shape).amin((1, 3, 4))
-    rows, seen = descend(start.outputs(generate), finalists, range(trial + 1, steps + 1), strict=False)
-    curve = torch.cat([curve, seen.view(-1, len(x), STARTS).amin(2).minimum(curve[-1])])
+    rows, least = descend(outputs, finalists, range(trial + 1, steps + 1), strict=False)
     found = rows[_best(rows.least, torch.arange(len(rows.u), device=x.device).view(len(x), -1))]
+    curve = torch.cat([curve, seen, _by_image(least, len(x))]).cummin(0).values
     return Found(found.best, curve.mean(1) / x[0].numel(), found.sizes.flatten())
 
 
@@ -161,20 +174,33 @@ def nearer(x: Tensor, *outputs: Tensor) -> Tensor:
     return stacked[errors.argmin(0), torch.arange(len(x), device=x.device)]
 
 
-def _tried_out(start: Start, generate: Generate, x: Tensor, sizes: Sequence[float], trial: int) -> tuple[Rows, Tensor]:
-    """All rows after so many steps of each size, sizes outermost; a size under which the output breaks is left out."""
-    u = torch.cat(list(start.free.values()), 1)
-    targets = x.repeat_interleave(len(u) // len(x), 0)
-    attempts, broken = [], ContractError("no step size to try")
-    for size in sizes:
-        rows = Rows.fresh(torch.arange(len(u), device=x.device), targets, u, size)
+def _descend_each(outputs: Output, attempts: Sequence[Rows], counts: range, images: int) -> tuple[list[Rows], Tensor]:
+    """The attempts after further steps, without those whose output broke, and each image's least error, (steps, N)."""
+    after, seen = [], []
+    for rows in attempts:
         try:
-            attempts.append(descend(start.outputs(generate), rows, range(trial + 1)))
+            rows, least = descend(outputs, rows, counts)
         except ContractError as error:
             broken = error
-    if not attempts:
+            continue
+        after.append(rows)
+        seen.append(_by_image(least, images))
+    if not after:
         raise broken
-    return Rows.joined([rows for rows, _ in attempts]), torch.cat([seen for _, seen in attempts], 1)
+    return after, torch.stack(seen).amin(0)
+
+
+def _by_image(least: Tensor, images: int) -> Tensor:
+    """The least error of each image, (steps, N), of those of its rows, (steps, rows)."""
+    return least.unflatten(1, (images, least.shape[1] // images)).amin(2)
+
+
+def _survivors(attempts: Sequence[Rows], images: int, tries: int) -> Tensor:
+    """Positions of the rows whose combination is among the best ``SECOND_HEAT`` of its image and start."""
+    errors = torch.stack([rows.least for rows in attempts]).amin(0).view(images, tries, STARTS)
+    best = errors.topk(min(tries, SECOND_HEAT), dim=1, largest=False).indices.sort(1).values
+    place = torch.arange(errors.numel(), device=errors.device).view_as(errors)
+    return place.gather(1, best).flatten()
 
 
 def _best(errors: Tensor, places: Tensor) -> Tensor:

@@ -30,8 +30,8 @@ from suite.measuring.trust import Frozen
 MOST_IMAGES = 10_000
 #: Images per pass of the encoder.
 CHUNK = 500
-#: A direction counts as having at least this share of the largest variance. Below lies the rounding of float32 codes:
-#: numbers of standard deviations a million apart are told from noise.
+#: A direction counts as having at least this share of the largest variance. Standard deviations a thousand apart are a
+#: matter of units, and a million apart of rounding: a direction that no training code takes is hardly searched.
 FLOOR = 1e-12
 #: A group whose standard deviations are below this share of its mean is constant up to rounding.
 CONSTANT_BELOW = 1e-6
@@ -91,16 +91,16 @@ def whiten(moments: Moments, cross: Tensor, shape: torch.Size, transform: Transf
         shape: Of one image's values before ``transform``.
         transform: From all real numbers to the group's support.
     """
-    mean = moments.mean
-    largest = moments.variances.max() if len(mean) else mean.new_ones(())
-    far = mean.abs().max() if len(mean) else largest
-    if largest <= (CONSTANT_BELOW * far) ** 2:
-        largest = far.square() if far > 0 else torch.ones_like(far)
+    mean, covariance, variances = moments.mean, moments.covariance, moments.variances
+    far = float(mean.abs().max()) if len(mean) else 0.0
+    if not bool((variances > (CONSTANT_BELOW * far) ** 2).any()):
+        variances = torch.full_like(variances, far**2 or 1.0)
+        covariance = torch.diag(variances) if moments.full else variances
     if not moments.full:
-        scale = moments.variances.clamp_min(FLOOR * largest).sqrt()
+        scale = variances.clamp_min(FLOOR * variances.max()).sqrt()
         return Whitening(mean, scale, 1 / scale, shape, transform)
-    variances, axes = torch.linalg.eigh(moments.covariance)
-    scale = variances.clamp_min(FLOOR * largest).sqrt()
+    variances, axes = torch.linalg.eigh(covariance)
+    scale = variances.clamp_min(FLOOR * variances.amax() if len(mean) else 0).sqrt()
     seen = (axes / scale).T @ cross
     turn = torch.linalg.eigh(seen @ seen.T)[1].flip(1)
     return Whitening(mean, (axes * scale) @ turn, turn.T @ (axes / scale).T, shape, transform)
