@@ -2,12 +2,14 @@
 
 The question of the inverted auto-encoder's source, asked so that the answer means something: targets inside
 [0, 1], eval mode, and a fixed reference, since an error falls with the number of free inputs whatever the model
-has learned. The reference is PCA with as many components (Pearson 1901: the best linear generator), clipped.
+has learned. The reference is PCA with as many components (Pearson 1901: the best linear generator), clipped and
+searched alike. The search knows no units, and nothing that is taken from the image is free.
 """
 
 from __future__ import annotations
 
-import functools
+import math
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -15,16 +17,20 @@ from torch import Tensor
 
 from suite.contract import Anchor, Measure, Metric, Score, Task, Unsupported
 from suite.measuring import (
+    MOST_IMAGES,
     MOST_TRIES,
     Found,
     Frozen,
+    Start,
     decode_grey,
-    descend,
+    fit_linear,
     grid,
     lay_out,
-    principal_axes,
+    linear_outputs,
+    model_decoder,
+    nearer,
+    observe,
     search,
-    typical_values,
 )
 
 if TYPE_CHECKING:
@@ -33,7 +39,7 @@ if TYPE_CHECKING:
 #: Test images: the first of each class, and at most this many in all.
 PER_CLASS = 10
 TARGETS = 100
-#: Adam's step sizes, compared after TRIAL_STEPS steps.
+#: Adam's step sizes in whitened coordinates, compared after TRIAL_STEPS steps.
 STEP_SIZES = (0.3, 0.1, 0.03, 0.01)
 TRIAL_STEPS = 50
 #: Steps of the search, by budget and otherwise.
@@ -51,22 +57,27 @@ PICTURE_EVERY = 5
 class InputOptimization(Task):
     """PSNR of the best outputs found, in dB over the best linear generator with as many inputs."""
 
-    version = 1
+    version = 2
     summary = "how well the decoder can express test images, in dB over PCA with as many inputs"
     primary = "gain_db"
     official = True
     requires = ("labels",)
     metrics = (
         Metric("gain_db", "dB", "higher", "psnr over psnr_pca"),
-        Metric("psnr", "dB", "higher", "of the best outputs found, all groups free"),
+        Metric("psnr", "dB", "higher", "of the best outputs found, all real groups free"),
         Metric("psnr_pca", "dB", "", "of clipped PCA with latent_dims components, its inputs searched alike"),
         Metric("psnr_pca_projected", "dB", "", "of the same PCA with the images' own coordinates"),
         Metric("mse", "", "lower", "squared error per pixel"),
         Metric("ssim", "", "higher", "structural similarity"),
-        Metric("latent_dims", "", "", "free real inputs per image"),
+        Metric("latent_dims", "", "", "free real inputs per image, and one for each group that is tried out"),
         Metric("psnr_encoder", "dB", "higher", "of the output for the encoder's own means and codes"),
-        Metric("encoder_gap", "dB", "lower", "psnr over psnr_encoder: what the encoder leaves unused"),
-        Metric("psnr_core", "dB", "higher", "with the core group alone free, the others at their prior mean"),
+        Metric("psnr_given_discrete", "dB", "higher", "of the best found with the image's own discrete values"),
+        Metric(
+            "encoder_gap", "dB", "lower", "what the encoder leaves unused: the best with its discrete values over it"
+        ),
+        Metric(
+            "psnr_core", "dB", "higher", "with the core group alone free, the others at their training mean or mode"
+        ),
         Metric("psnr_random", "dB", "", "the same search in the untrained decoder"),
         Metric("gain_over_random", "dB", "higher", "psnr over psnr_random"),
     )
@@ -82,14 +93,15 @@ class InputOptimization(Task):
         steps = ", ".join(f"{budget} {count}" for budget, count in STEPS.items())
         return {
             "targets": f"first {PER_CLASS} test images of each class, {TARGETS} at most, grey",
-            "start": "prior mean given the earlier groups, else the mean of the training codes",
-            "optimizer": f"Adam on squared error, {FULL_STEPS} steps ({steps}); the last step counts",
-            "step size": f"one of {', '.join(map(str, STEP_SIZES))}, by the error after {TRIAL_STEPS} steps",
+            "coordinates": f"whitened by the group's codes or posteriors of {MOST_IMAGES:,} training images at most",
+            "starts": "training mean and encoder's own code; the best over starts and steps counts for each image",
+            "optimizer": f"Adam on squared error, {FULL_STEPS} steps ({steps})",
+            "step size": f"one of {', '.join(map(str, STEP_SIZES))} a start, by the error after {TRIAL_STEPS} steps",
             "categories": f"groups of one category each are tried out, up to {MOST_TRIES} combinations",
-            "other discrete groups": "keep the image's own encoded value",
-            "core alone": "every other group at its prior mean or mode, else the training mean or mode",
+            "other discrete groups": "held at their training mode; psnr_given_discrete alone has the image's own",
+            "core alone": "every other group at its training mean or mode",
             "reference": "PCA of the training split with as many components as free inputs, clipped to [0, 1]",
-            "reference's inputs": "searched alike from the images' own coordinates; the better of both counts",
+            "reference's inputs": "a tried group counts as one; searched alike, also around as many centroids",
             "PSNR": f"mean over images, each capped at {CAP_DB:g} dB",
             "SSIM": "Wang et al. 2004: Gaussian window of sigma 1.5, data range 1",
             "untrained": f"in the cell of seed {UNTRAINED_SEED}, for models trained by gradient steps",
@@ -100,19 +112,15 @@ class InputOptimization(Task):
         x = test.grey[pick_targets(test.labels)]
         steps = STEPS.get(subject.budget, FULL_STEPS)
         arms = _Arms(subject.model, train, x, steps)
-        trained, dims, notes = arms.all_free()
-        outputs = {"targets": x, "trained": trained.images, "projected": pca_outputs(train, x, dims)}
-        outputs["pca"] = pca_searched(train, x, dims, steps)
-        outputs["encoder"] = decode_grey(subject.model, subject.model.means(x))
-        found = {"trained": trained}
-        if (core := arms.core_free()) is not None:
-            found["core"], outputs["core"] = core, core.images
+        found = {"trained": arms.all_free(), "given": arms.given_discrete(), "core": arms.core_free()}
         if subject.seed == UNTRAINED_SEED and subject.model.trainable:
-            found["random"] = _Arms(subject.untrained(), train, x, steps).all_free()[0]
-            outputs["random"] = found["random"].images
-        score = measure(outputs, dims)
-        score.notes = [f"step size {trained.step_size:g}", *notes]
-        score.curves = {name: _thinned(arm.curve) for name, arm in found.items()}
+            found["random"] = _Arms(subject.untrained(), train, x, steps).all_free()
+        searched = {name: arm for name, arm in found.items() if arm is not None}
+        outputs = {"targets": x, "encoder": arms.encoder} | {name: arm.images for name, arm in searched.items()}
+        outputs["pca"], outputs["projected"] = pca_outputs(train, x, arms.start.dims, steps, *arms.start.tries)
+        score = measure(outputs, arms.start.dims + len(arms.start.tries))
+        score.notes = _notes(arms.start, searched["trained"], steps)
+        score.curves = {name: _thinned(arm.curve) for name, arm in searched.items()}
         shown = [outputs[n][::PICTURE_EVERY] for n in ("targets", "trained", "core", "pca", "random") if n in outputs]
         score.pictures = {"inputs": grid(shown)}
         return score
@@ -123,39 +131,54 @@ class _Arms:
 
     def __init__(self, model: Frozen, train: Tensor, x: Tensor, steps: int) -> None:
         self.model, self.x, self.steps = model, x, steps
-        self.typical = functools.cache(lambda: typical_values(model, train))
-
-    def all_free(self) -> tuple[Found, int, list[str]]:
-        """The search with every group free, its number of real inputs, and what a reader must know.
-
-        Raises:
-            Unsupported: If there is nothing to optimize.
-        """
-        start = lay_out(self.model, self.x, self.typical)
-        if not start.order:
+        if not model.means(x[:1]):
             raise Unsupported("no latents to optimize")
-        if not start.free:
-            raise Unsupported("discrete groups only: nothing to optimize")
-        notes = [f"group '{name}' keeps the image's own encoded value" for name in start.kept]
-        if start.tries > 1:
-            notes.append(f"best of {start.tries} combinations of categories")
-        return self._search(start), start.dims, notes
+        self.observed = observe(model, train)
+        self.start = lay_out(model, x, self.observed)
+        if not self.start.dims:
+            raise Unsupported("no free real input: nothing to optimize")
+        self.encoder = decode_grey(model, model.means(x))
+
+    def all_free(self) -> Found:
+        """The search with every real group free."""
+        found = self._search(self.start)
+        return found if self.start.held else found.or_nearer(self.encoder, self.x)
+
+    def given_discrete(self) -> Found | None:
+        """The same with the image's own discrete values; None where there are none."""
+        if not self.start.tries and not self.start.held:
+            return None
+        start = lay_out(self.model, self.x, self.observed, given_discrete=True)
+        return self._search(start).or_nearer(self.encoder, self.x)
 
     def core_free(self) -> Found | None:
-        """The search with the core alone free; None where it is the only group, or discrete."""
-        start = lay_out(self.model, self.x, self.typical, only=self.model.core)
-        return self._search(start) if len(start.order) > 1 and start.free else None
+        """The search with the core alone free; None where it is the only group, or has no real numbers."""
+        if len(self.start.order) == 1 or self.model.core not in self.start.free:
+            return None
+        return self._search(lay_out(self.model, self.x, self.observed, only=self.model.core))
 
-    def _search(self, start: Any) -> Found:
-        return search(self.model, start, self.x, STEP_SIZES, TRIAL_STEPS, self.steps)
+    def _search(self, start: Start) -> Found:
+        return search(model_decoder(self.model), start, self.x, STEP_SIZES, TRIAL_STEPS, self.steps)
+
+
+def _notes(start: Start, found: Found, steps: int) -> list[str]:
+    sizes = Counter(found.step_sizes.tolist())
+    notes = ["step sizes " + ", ".join(f"{size:g} ({count} images)" for size, count in sizes.most_common())]
+    if start.tries:
+        notes.append(f"best of {math.prod(start.tries)} combinations of categories")
+    notes += [f"group '{name}' is held at its training mode" for name in start.held]
+    if len(found.curve) <= steps:
+        notes.append(f"the decoder's output stopped being finite after step {len(found.curve) - 1}")
+    return notes
 
 
 def measure(outputs: dict[str, Tensor], dims: int) -> Score:
     """Compares outputs (N, C, H, W) in [0, 1] with ``outputs["targets"]``.
 
     Args:
-        outputs: ``targets``, ``trained``, ``pca``, ``projected``, ``encoder``; where they exist ``core``, ``random``.
-        dims: Free real inputs per image.
+        outputs: ``targets``, ``trained``, ``pca``, ``projected``, ``encoder``; where they exist ``given``, ``core``,
+            ``random``.
+        dims: Inputs per image.
     """
     x = outputs["targets"]
     psnr = {name: decibels(output, x) for name, output in outputs.items()}
@@ -167,8 +190,10 @@ def measure(outputs: dict[str, Tensor], dims: int) -> Score:
         "mse": (outputs["trained"] - x).square().flatten(1).mean(1),
         "ssim": similarity(outputs["trained"], x),
         "psnr_encoder": psnr["encoder"],
-        "encoder_gap": psnr["trained"] - psnr["encoder"],
+        "encoder_gap": psnr.get("given", psnr["trained"]) - psnr["encoder"],
     }
+    if "given" in psnr:
+        values["psnr_given_discrete"] = psnr["given"]
     if "core" in psnr:
         values["psnr_core"] = psnr["core"]
     if "random" in psnr:
@@ -192,34 +217,23 @@ def pick_targets(labels: Tensor) -> Tensor:
     return torch.cat(picked)
 
 
-def pca_outputs(train: Tensor, x: Tensor, components: int) -> Tensor:
-    """Returns x (N, C, H, W) seen through the first principal components of ``train``, clipped to [0, 1]."""
-    mean, axes, _ = principal_axes(train.flatten(1), components)
-    centred = x.flatten(1).double() - mean
-    return (mean + centred @ axes @ axes.T).clamp(0, 1).to(x.dtype).view_as(x)
+def pca_outputs(train: Tensor, x: Tensor, dims: int, steps: int, *tries: int) -> tuple[Tensor, Tensor]:
+    """Returns the best outputs of the linear reference for images x, and those of its projections, (N, C, H, W) each.
 
-
-def pca_searched(train: Tensor, x: Tensor, components: int, steps: int) -> Tensor:
-    """Returns the best outputs (N, C, H, W) of clipped PCA: its inputs optimized as a model's are.
-
-    The search starts at the images' own coordinates, and the better of start and end counts for each image. From as
-    many components as pixels on the start is exact already.
+    Args:
+        train: Training images (N, C, H, W).
+        x: Target images.
+        dims: Free real inputs of the model.
+        steps: Of the search.
+        tries: Sizes of the model's categorical groups that are tried out: each counts as one more input, and all
+            their combinations as so many centroids, each with ``dims`` components of what they leave over.
     """
-    mean, axes, _ = (part.to(x.dtype) for part in principal_axes(train.flatten(1), components))
-    target, coordinates = x.flatten(1), {"z": (x.flatten(1) - mean) @ axes}
-    if components >= target.shape[1]:
-        return pca_outputs(train, x, components)
-
-    def output(inputs: dict[str, Tensor]) -> Tensor:
-        return (mean + inputs["z"] @ axes.T).clamp(0, 1)
-
-    def errors(inputs: dict[str, Tensor]) -> Tensor:
-        return (output(inputs) - target).square().sum(1)
-
-    size = min(STEP_SIZES, key=lambda s: float(descend(errors, coordinates, s, TRIAL_STEPS)[1][-1].sum()))
-    found, history = descend(errors, coordinates, size, steps)
-    better = (history[-1] < history[0]).unsqueeze(1)
-    return torch.where(better, output(found), output(coordinates)).view_as(x)
+    references = [fit_linear(train.flatten(1), dims + len(tries))]
+    if tries:
+        references.append(fit_linear(train.flatten(1), dims, math.prod(tries)))
+    found = [linear_outputs(linear, train, x, STEP_SIZES, TRIAL_STEPS, steps) for linear in references]
+    searched, projected = zip(*found, strict=True)
+    return nearer(x, *searched), nearer(x, *projected)
 
 
 def decibels(output: Tensor, x: Tensor) -> Tensor:

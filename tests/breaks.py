@@ -301,6 +301,49 @@ BREAKS = (
         "self.params",
         "plugins/test_loading.py::test_parameters_of_the_run_are_those_of_the_key_whatever_the_model_does_with_them",
     ),
+    # --- inputs
+    Break(
+        "the search feels the unit of a code",
+        "suite/measuring/whitening.py",
+        "scale = variances.clamp_min(FLOOR * variances.amax() if len(mean) else 0).sqrt()",
+        "scale = torch.ones_like(variances)",
+        "tasks/test_input_optimization.py::test_an_exact_pca_decoder_gains_nothing_whatever_the_units_of_its_code",
+    ),
+    Break(
+        "whitened coordinates are turned as a code happens to be",
+        "suite/measuring/whitening.py",
+        "turn = torch.linalg.eigh(seen @ seen.T)[1].flip(1)",
+        "turn = torch.eye(len(seen)).to(seen)",
+        "measuring/test_whitening.py::test_an_affine_map_of_a_code_leaves_its_coordinates_as_they_are_up_to_their_signs",
+    ),
+    Break(
+        "the last step counts and not the best",
+        "suite/measuring/descent.py",
+        "better = errors < rows.least",
+        "better = errors < torch.inf",
+        "tasks/test_input_optimization.py::test_what_counts_is_the_best_of_all_steps_and_starts",
+    ),
+    Break(
+        "the search leaves the encoder's own code out",
+        "suite/measuring/inputs.py",
+        "torch.stack([torch.zeros_like(u), u], 1)",
+        "torch.stack([torch.zeros_like(u), 0 * u], 1)",
+        "tasks/test_input_optimization.py::test_both_the_training_mean_and_the_encoders_code_are_starts",
+    ),
+    Break(
+        "a discrete group keeps the image's own value",
+        "suite/measuring/inputs.py",
+        "value = own if given_discrete and holds_integers(group) else",
+        "value = own if holds_integers(group) else",
+        "tasks/test_input_optimization.py::test_a_copier_beside_an_idle_number_gains_nothing",
+    ),
+    Break(
+        "a category that is tried out is free",
+        "tasks/input_optimization.py",
+        "references = [fit_linear(train.flatten(1), dims + len(tries))]\n    if tries:",
+        "references = [fit_linear(train.flatten(1), dims)]\n    if not references:",
+        "tasks/test_input_optimization.py::test_prototypes_gain_nothing_over_as_many_centroids",
+    ),
     # --- the price
     Break(
         "a Gaussian's nats are off by a fiftieth",

@@ -15,14 +15,15 @@ from .coding import charge as charge
 from .coding import draw as draw
 from .finetuning import Labelled as Labelled
 from .finetuning import head_curve as head_curve
+from .groups import discrete_groups as discrete_groups
 from .inputs import MOST_TRIES as MOST_TRIES
 from .inputs import Found as Found
+from .inputs import Start as Start
 from .inputs import decode_grey as decode_grey
-from .inputs import descend as descend
-from .inputs import discrete_groups as discrete_groups
 from .inputs import lay_out as lay_out
+from .inputs import model_decoder as model_decoder
+from .inputs import nearer as nearer
 from .inputs import search as search
-from .inputs import typical_values as typical_values
 from .judge import Judge as Judge
 from .likelihood import bernoulli_nats as bernoulli_nats
 from .likelihood import floor_logits as floor_logits
@@ -35,6 +36,8 @@ from .pictures import grid as grid
 from .pictures import save_png as save_png
 from .priors import GaussianPrior as GaussianPrior
 from .priors import Moments as Moments
+from .reference import fit_linear as fit_linear
+from .reference import linear_outputs as linear_outputs
 from .subject import WIDEST as WIDEST
 from .subject import Subject as Subject
 from .subject import compute_features as compute_features
@@ -49,3 +52,5 @@ from .task import Task as Task
 from .task import measured as measured
 from .trust import FAMILIES as FAMILIES
 from .trust import Frozen as Frozen
+from .whitening import MOST_IMAGES as MOST_IMAGES
+from .whitening import observe as observe

@@ -1,69 +1,79 @@
 """Searching a frozen decoder's inputs for given images: what can it express?
 
-Real-valued groups are optimized from their prior mean, small categories are tried one by one, and other
-discrete groups keep the value that the encoder gives the image.
+Real-valued groups are optimized in whitened coordinates, in which a step has no unit, from the training mean and from
+the encoder's own code. Small categories are tried one by one. Every other discrete group is held at its training mode:
+what is taken from the image would be an input that nobody counts.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
-from torch import distributions as D
-from torch.distributions.transforms import Transform, identity_transform
-from torch.nn import functional as F
 
 from suite.errors import ContractError
-from suite.measuring.trust import Frozen, is_discrete, mode
-from suite.training import Discrete
+from suite.measuring.descent import ROWS, Output, Rows, descend
+from suite.measuring.groups import choices, encoded, holds_integers
+from suite.measuring.trust import Frozen
+from suite.measuring.whitening import Observed, Whitening
 
 #: All combinations of small categorical groups are tried up to this many.
 MOST_TRIES = 100
-#: Rows per pass: images are independent of each other, so this moves no number.
-ROWS = 1000
+#: After this many steps the best combinations go on to the second heat, this many for each image and start.
+HEAT = 10
+SECOND_HEAT = 5
+#: Every search begins at the training mean and at the encoder's own code.
+STARTS = 2
 
-#: Gives the ``typical_values`` of the training split, computed where they are first needed.
-Typical = Callable[[], dict[str, Tensor]]
-
-Resolved = D.Distribution | Tensor | Discrete
+#: Maps what a decoder receives, one tensor (rows, ...) per group, to intensities (rows, C, H, W) in [0, 1].
+Generate = Callable[[dict[str, Tensor]], Tensor]
 
 
 @dataclass(frozen=True)
 class Start:
-    """Where a search begins: one row per image and tried combination, the tries of an image side by side.
+    """Where a search begins: one row per image, tried combination and start, those of an image side by side.
 
     Attributes:
         order: Names of all groups.
-        free: Starting values of the optimized groups, before ``transforms``.
-        fixed: Values of the others.
-        transforms: From all real numbers to the support of a free group (positive, on the simplex, ...).
-        tries: Rows per image.
-        kept: Discrete groups that keep the image's own encoded value.
+        free: Whitened coordinates (rows, d) of the optimized groups; the starts of a combination side by side.
+        fixed: Values (rows, ...) of the others.
+        whitenings: Of the optimized groups.
+        tries: Values of each categorical group that is tried out.
+        held: Discrete groups that are held at their training mode although they were to be searched.
     """
 
     order: tuple[str, ...]
     free: dict[str, Tensor]
     fixed: dict[str, Tensor]
-    transforms: dict[str, Transform]
-    tries: int
-    kept: tuple[str, ...]
+    whitenings: dict[str, Whitening]
+    tries: tuple[int, ...] = ()
+    held: tuple[str, ...] = ()
 
     @property
     def dims(self) -> int:
         """Number of free real inputs of one image."""
-        return sum(value[0].numel() for value in self.free.values())
+        return sum(u.shape[1] for u in self.free.values())
 
-    def rows(self, index: slice) -> Start:
-        """The same search for some of the rows."""
-        free, fixed = ({n: v[index] for n, v in part.items()} for part in (self.free, self.fixed))
-        return Start(self.order, free, fixed, self.transforms, self.tries, self.kept)
+    def outputs(self, generate: Generate) -> Output:
+        """The decoder as a function of the free coordinates (n, dims) and of the rows' positions (n,)."""
+        widths = [u.shape[1] for u in self.free.values()]
 
-    def values(self, free: dict[str, Tensor]) -> dict[str, Tensor]:
-        """What the decoder receives for these values of the free groups."""
-        return {n: self.transforms[n](free[n]) if n in free else self.fixed[n] for n in self.order}
+        def outputs(u: Tensor, rows: Tensor) -> Tensor:
+            values = {name: value[rows] for name, value in self.fixed.items()}
+            for (name, start), part in zip(self.free.items(), u.split(widths, dim=1), strict=True):
+                values[name] = self.whitenings[name].values(part.to(start))
+            return generate({name: values[name] for name in self.order})
+
+        return outputs
+
+    def attempts(self, x: Tensor, sizes: Sequence[float]) -> list[Rows]:
+        """All rows before their first step, for targets x (N, C, H, W), once for each step size."""
+        u = torch.cat(list(self.free.values()), 1)
+        targets, places = x.repeat_interleave(len(u) // len(x), 0), torch.arange(len(u), device=x.device)
+        return [Rows.fresh(places, targets, u, size) for size in sizes]
 
 
 @dataclass(frozen=True)
@@ -71,96 +81,136 @@ class Found:
     """The outcome of a search.
 
     Attributes:
-        images: Best output of the decoder for each target, (N, C, H, W) in [0, 1].
-        curve: Mean squared error per pixel after 0, 1, ... steps, mean over images of the best try.
-        step_size: The one chosen.
+        images: Best output for each target, (N, C, H, W) in [0, 1].
+        curve: Mean squared error per pixel of the best so far after 0, 1, ... steps, mean over images.
+        step_sizes: Those that found them, (N,).
     """
 
     images: Tensor
     curve: Tensor
-    step_size: float
+    step_sizes: Tensor
+
+    def or_nearer(self, images: Tensor, x: Tensor) -> Found:
+        """The same, with these images (N, C, H, W) where they are nearer to the targets x."""
+        return replace(self, images=nearer(x, self.images, images))
 
 
-def typical_values(model: Frozen, images: Tensor, chunk: int = 500) -> dict[str, Tensor]:
-    """Returns each group's mean over images (real) or most frequent value (discrete), without batch dimension."""
-    totals: dict[str, Tensor] = {}
-    groups: dict[str, tuple[Resolved, Tensor]] = {}
-    for x in images.split(chunk):
-        groups = _encoded(model, x)
-        for name, (group, value) in groups.items():
-            if _is_discrete(group) and not _is_one_hot(group):
-                total = torch.stack([(value == k).sum(0) for k in range(_classes(group))])
-            else:
-                total = value.sum(0, dtype=torch.float64)
-            totals[name] = total + totals[name] if name in totals else total
-    return {name: _typical(*groups[name], total, len(images)) for name, total in totals.items()}
-
-
-def _typical(group: Resolved, value: Tensor, total: Tensor, n: int) -> Tensor:
-    if _is_one_hot(group):
-        return F.one_hot(total.argmax(-1), total.shape[-1]).to(value.dtype)
-    return total.argmax(0).to(value.dtype) if _is_discrete(group) else (total / n).to(value.dtype)
-
-
-def discrete_groups(model: Frozen, x: Tensor) -> set[str]:
-    """Returns the names of the groups whose values are categories or bits."""
-    return {name for name, (group, _) in _encoded(model, x).items() if _is_discrete(group)}
-
-
-def lay_out(model: Frozen, x: Tensor, typical: Typical, only: str | None = None) -> Start:
-    """Decides for every group whether it is optimized, tried, kept or held.
+def lay_out(
+    model: Frozen, x: Tensor, observed: Observed, only: str | None = None, *, given_discrete: bool = False
+) -> Start:
+    """Decides for every group whether it is optimized, tried or held.
 
     Args:
         model: The frozen baseline.
         x: Target images (N, C, H, W).
-        typical: Gives the ``typical_values`` of the training split; called where a group has no prior.
-        only: Search this group alone and hold every other at its prior mean (real) or mode (discrete).
+        observed: What the training split says of the groups.
+        only: Search this group alone and hold every other at its training mean (real) or mode (discrete).
+        given_discrete: Hold discrete groups at the image's own value instead of trying them or holding their mode.
     """
-    groups = _encoded(model, x)
-    searched = [n for n in groups if only in (None, n)]
-    tried = _tried({n: groups[n] for n in searched})
-    tries = math.prod(len(choices) for choices in tried.values())
+    groups = encoded(model, x)
+    searched = [name for name in groups if only in (None, name)]
+    tried = {} if given_discrete else _tried({n: choices(*groups[n]) for n in searched})
+    tries = math.prod(map(len, tried.values()))
     combined = dict(zip(tried, _product(list(tried.values())), strict=True))
-    values: dict[str, Tensor] = {}
-    free, transforms = {}, {}
+    free, fixed = {}, {}
     for name, (group, own) in groups.items():
-        if name in tried:
-            values[name] = combined[name].repeat(len(x), *[1] * (own.ndim - 1))
-        elif name in searched and _is_discrete(group):
-            values[name] = own.repeat_interleave(tries, 0)
+        if own[0].numel() == 0:
+            fixed[name] = own.repeat_interleave(STARTS * tries, 0)
+        elif name in tried:
+            each = combined[name].repeat_interleave(STARTS, 0)
+            fixed[name] = each.repeat(len(x), *[1] * (own.ndim - 1))
+        elif holds_integers(group) or name not in searched:
+            value = own if given_discrete and holds_integers(group) else observed.typical(name, own)
+            fixed[name] = value.repeat_interleave(STARTS * tries, 0)
         else:
-            values[name] = _prior_mean(model, name, values, own, len(x) * tries, typical)
-            if name in searched:
-                transforms[name] = _transform(group)
-                free[name] = transforms[name].inv(values[name])
-    fixed = {n: v for n, v in values.items() if n not in free}
-    kept = tuple(n for n in searched if n not in free and n not in tried)
-    return Start(tuple(groups), free, fixed, transforms, tries, kept)
+            free[name] = two_starts(observed.whitenings[name], own.repeat_interleave(tries, 0))
+    held = tuple(n for n in searched if holds_integers(groups[n][0]) and n not in tried and not given_discrete)
+    return Start(
+        tuple(groups), free, fixed, {n: observed.whitenings[n] for n in free}, tuple(map(len, tried.values())), held
+    )
 
 
-def search(model: Frozen, start: Start, x: Tensor, sizes: Sequence[float], trial: int, steps: int) -> Found:
-    """Optimizes the free inputs with Adam (Kingma & Ba 2014) on the squared error of the decoder's output.
+def two_starts(whitening: Whitening, own: Tensor) -> Tensor:
+    """Returns the coordinates (2 N, d) of the training mean and of own codes (N, ...), in turn."""
+    u = whitening.coordinates(own)
+    return torch.stack([torch.zeros_like(u), u], 1).flatten(0, 1)
+
+
+def search(generate: Generate, start: Start, x: Tensor, sizes: Sequence[float], trial: int, steps: int) -> Found:
+    """Optimizes the free inputs with Adam on the squared error of the output.
+
+    Every start and combination is tried with all step sizes, the combinations in two heats. After the trial each image
+    goes on from each of its starts with the combination and the step size of the least error; what counts is the best
+    over all rows and steps.
 
     Args:
-        model: The frozen baseline.
+        generate: The decoder.
         start: Where to begin.
         x: Target images (N, C, H, W) in [0, 1].
-        sizes: Step sizes, compared by their error after ``trial`` steps.
-        trial: Steps of that comparison.
-        steps: Steps of the search in all, no fewer: the chosen attempt goes on.
+        sizes: Step sizes, in whitened coordinates.
+        trial: Steps of the comparison.
+        steps: Steps of the search in all, no fewer.
 
     Raises:
-        ContractError: If the decoder's output is not finite at any step size.
+        ContractError: If the output is not finite at any step size.
     """
-    attempts = {size: _Attempt(model, start, x, size) for size in sizes}
-    outcomes = {size: attempt.error_after(trial) for size, attempt in attempts.items()}
-    size = min(sizes, key=lambda s: outcomes[s])
-    if not math.isfinite(outcomes[size]):
-        raise ContractError(f"{model.name}.decode: not finite under any step size")
-    free, errors = attempts[size].run(steps - trial)
-    best = errors[-1].view(len(x), -1).argmin(1) + torch.arange(len(x), device=x.device) * start.tries
-    chosen = {n: v[best] for n, v in start.values(free).items()}
-    return Found(decode_grey(model, chosen), _curve(errors, start, x), size)
+    outputs, heat = start.outputs(generate), min(HEAT, trial)
+    attempts, curve = _descend_each(outputs, start.attempts(x, sizes), range(heat + 1), len(x))
+    kept = _survivors(attempts, len(x), math.prod(start.tries))
+    attempts, seen = _descend_each(outputs, [rows[kept] for rows in attempts], range(heat + 1, trial + 1), len(x))
+    tried = Rows.joined(attempts)
+    place = torch.arange(len(tried.u), device=x.device).view(len(attempts), len(x), -1, STARTS)
+    finalists = tried[_best(tried.least, place.permute(1, 3, 0, 2).flatten(2))]
+    rows, least = descend(outputs, finalists, range(trial + 1, steps + 1), strict=False)
+    found = rows[_best(rows.least, torch.arange(len(rows.u), device=x.device).view(len(x), -1))]
+    curve = torch.cat([curve, seen, _by_image(least, len(x))]).cummin(0).values
+    return Found(found.best, curve.mean(1) / x[0].numel(), found.sizes.flatten())
+
+
+def nearer(x: Tensor, *outputs: Tensor) -> Tensor:
+    """Returns for each image of x (N, C, H, W) the nearest of its outputs, (N, C, H, W) each."""
+    errors = torch.stack([(output - x).double().square().flatten(1).sum(1) for output in outputs])
+    stacked = torch.stack([output.to(outputs[0]) for output in outputs])
+    return stacked[errors.argmin(0), torch.arange(len(x), device=x.device)]
+
+
+def _descend_each(outputs: Output, attempts: Sequence[Rows], counts: range, images: int) -> tuple[list[Rows], Tensor]:
+    """The attempts after further steps, without those whose output broke, and each image's least error, (steps, N)."""
+    after, seen = [], []
+    for rows in attempts:
+        try:
+            rows, least = descend(outputs, rows, counts)
+        except ContractError as error:
+            broken = error
+            continue
+        after.append(rows)
+        seen.append(_by_image(least, images))
+    if not after:
+        raise broken
+    return after, torch.stack(seen).amin(0)
+
+
+def _by_image(least: Tensor, images: int) -> Tensor:
+    """The least error of each image, (steps, N), of those of its rows, (steps, rows)."""
+    return least.unflatten(1, (images, least.shape[1] // images)).amin(2)
+
+
+def _survivors(attempts: Sequence[Rows], images: int, tries: int) -> Tensor:
+    """Positions of the rows whose combination is among the best ``SECOND_HEAT`` of its image and start."""
+    errors = torch.stack([rows.least for rows in attempts]).amin(0).view(images, tries, STARTS)
+    best = errors.topk(min(tries, SECOND_HEAT), dim=1, largest=False).indices.sort(1).values
+    place = torch.arange(errors.numel(), device=errors.device).view_as(errors)
+    return place.gather(1, best).flatten()
+
+
+def _best(errors: Tensor, places: Tensor) -> Tensor:
+    """Of places (..., candidates) those of the least error, flattened."""
+    return places.gather(-1, errors[places].argmin(-1, keepdim=True)).flatten()
+
+
+def model_decoder(model: Frozen) -> Generate:
+    """Returns a model's decoder as a search wants it: intensities, differentiable in its inputs."""
+    return lambda values: model.decode(values, gradients=True).sigmoid()
 
 
 def decode_grey(model: Frozen, values: dict[str, Tensor]) -> Tensor:
@@ -171,161 +221,18 @@ def decode_grey(model: Frozen, values: dict[str, Tensor]) -> Tensor:
     ])  # fmt: skip
 
 
-class Descent:
-    """Adam on independent rows, which can go on.
-
-    Args:
-        errors: Maps the inputs (rows, ...) to the error of each row, (rows,).
-        start: The inputs to begin with.
-        size: Adam's step size.
-    """
-
-    def __init__(self, errors: Callable[[dict[str, Tensor]], Tensor], start: dict[str, Tensor], size: float) -> None:
-        self._errors, self._history = errors, list[Tensor]()
-        self._inputs = {name: value.clone().requires_grad_(True) for name, value in start.items()}
-        self._adam = torch.optim.Adam(list(self._inputs.values()), lr=size)
-
-    def run(self, steps: int) -> tuple[dict[str, Tensor], Tensor]:
-        """Takes further steps.
-
-        Returns:
-            The inputs after the last step, and the errors (steps so far + 1, rows) before, between and after all steps.
-        """
-        for _ in range(steps):
-            self._adam.zero_grad()
-            with torch.enable_grad():
-                error = self._errors(self._inputs)
-                if error.requires_grad:  # a decoder may ignore its inputs
-                    error.sum().backward()
-            self._history.append(error.detach())
-            self._adam.step()
-        with torch.no_grad():
-            last = self._errors(self._inputs)
-        inputs = {name: value.detach().clone() for name, value in self._inputs.items()}
-        return inputs, torch.stack([*self._history, last])
-
-
-def descend(
-    errors: Callable[[dict[str, Tensor]], Tensor], start: dict[str, Tensor], size: float, steps: int
-) -> tuple[dict[str, Tensor], Tensor]:
-    """A ``Descent`` from its start: the inputs after the last step, and all errors (steps + 1, rows)."""
-    return Descent(errors, start, size).run(steps)
-
-
-class _Attempt:
-    """A search at one step size, in parts of ``ROWS`` rows."""
-
-    def __init__(self, model: Frozen, start: Start, x: Tensor, size: float) -> None:
-        self._start, self._x = start, x
-        targets = x.repeat_interleave(start.tries, 0)
-        self._parts = []
-        for i in range(0, len(targets), ROWS):
-            rows, target = start.rows(slice(i, i + ROWS)), targets[i : i + ROWS]
-
-            def errors(free: dict[str, Tensor], rows: Start = rows, target: Tensor = target) -> Tensor:
-                output = model.decode(rows.values(free), gradients=True).sigmoid()
-                return (output - target).square().flatten(1).sum(1)
-
-            self._parts.append(Descent(errors, rows.free, size))
-
-    def run(self, steps: int) -> tuple[dict[str, Tensor], Tensor]:
-        """Takes further steps: the inputs after the last, and all errors so far, (steps so far + 1, rows)."""
-        parts = [part.run(steps) for part in self._parts]
-        free = {name: torch.cat([inputs[name] for inputs, _ in parts]) for name in self._start.free}
-        return free, torch.cat([history for _, history in parts], dim=1)
-
-    def error_after(self, steps: int) -> float:
-        """Mean error after further steps; infinite where the decoder's output stopped being finite."""
-        try:
-            return float(_curve(self.run(steps)[1], self._start, self._x)[-1])
-        except ContractError:
-            return math.inf
-
-
-def _curve(errors: Tensor, start: Start, x: Tensor) -> Tensor:
-    """Squared error per pixel by step from those of rows, (steps + 1, rows)."""
-    return errors.view(len(errors), len(x), start.tries).min(2).values.mean(1) / x[0].numel()
-
-
-# --- what a group is -----------------------------------------------------------------------------------------
-
-
-def _encoded(model: Frozen, x: Tensor) -> dict[str, tuple[Resolved, Tensor]]:
-    """Every group as it was handed over, with its noiseless value, (N, ...)."""
-    groups: dict[str, tuple[Resolved, Tensor]] = {}
-    for name, group in model.encode(x).items():
-        resolved = model.resolve(name, group, {n: value for n, (_, value) in groups.items()}, len(x))
-        if isinstance(resolved, D.Distribution):
-            groups[name] = (resolved, mode(resolved))
-        else:
-            groups[name] = (resolved, resolved.values if isinstance(resolved, Discrete) else resolved)
-    return groups
-
-
-def _base(q: D.Distribution) -> D.Distribution:
-    while isinstance(q, D.Independent):
-        q = q.base_dist
-    return q
-
-
-def _is_discrete(group: Resolved) -> bool:
-    return isinstance(group, Discrete) or (isinstance(group, D.Distribution) and is_discrete(group))
-
-
-def _is_one_hot(group: Resolved) -> bool:
-    return isinstance(group, D.Distribution) and type(_base(group)) is D.OneHotCategorical
-
-
-def _classes(group: Resolved) -> int:
-    """Values that a position of a discrete group can take."""
-    if isinstance(group, Discrete):
-        return group.classes
-    assert isinstance(group, D.Distribution)
-    base = _base(group)
-    return base.logits.shape[-1] if type(base) is D.Categorical else 2
-
-
-def _tried(groups: dict[str, tuple[Resolved, Tensor]]) -> dict[str, Tensor]:
-    """The values (K, ...) of each small categorical group, as long as their combinations stay few."""
+def _tried(offers: dict[str, Tensor | None]) -> dict[str, Tensor]:
+    """The values (K, ...) of each group that holds one category, as long as their combinations stay few."""
     tried: dict[str, Tensor] = {}
-    for name, (group, own) in groups.items():
-        choices = _choices(group, own) if _is_discrete(group) else None
-        if choices is not None and math.prod(map(len, tried.values())) * len(choices) <= MOST_TRIES:
-            tried[name] = choices
+    for name, values in offers.items():
+        if values is not None and math.prod(map(len, tried.values())) * len(values) <= MOST_TRIES:
+            tried[name] = values
     return tried
 
 
-def _choices(group: Resolved, own: Tensor) -> Tensor | None:
-    """All values of a group that holds one category per image; None for many positions or several hot ones."""
-    if _is_one_hot(group):
-        size = own.shape[-1]
-        return torch.eye(size, dtype=own.dtype, device=own.device) if own[0].numel() == size else None
-    if own[0].numel() != 1:
-        return None
-    return torch.arange(_classes(group), device=own.device).to(own.dtype).view(-1, *own.shape[1:])
-
-
-def _product(choices: list[Tensor]) -> list[Tensor]:
-    """Every combination of the choices, as one tensor (combinations, ...) per group."""
-    if not choices:
+def _product(offers: list[Tensor]) -> list[Tensor]:
+    """Every combination of the values, as one tensor (combinations, ...) per group."""
+    if not offers:
         return []
-    index = torch.meshgrid(*[torch.arange(len(c), device=c.device) for c in choices], indexing="ij")
-    return [c[i.flatten()] for c, i in zip(choices, index, strict=True)]
-
-
-def _transform(group: Resolved) -> Transform:
-    """From all real numbers to where the group's values live."""
-    if not isinstance(group, D.Distribution):
-        return identity_transform
-    base = _base(group)
-    inner = base.component_distribution if isinstance(base, D.MixtureSameFamily) else base
-    return D.transform_to(_base(inner).support)
-
-
-def _prior_mean(
-    model: Frozen, name: str, earlier: dict[str, Tensor], own: Tensor, rows: int, typical: Typical
-) -> Tensor:
-    """The mean (mode) of the model's prior given the earlier groups' values, else the training split's."""
-    prior = model.prior(name, earlier)
-    mean = typical()[name] if prior is None else mode(prior)
-    return mean.to(own).expand(rows, *own.shape[1:]).clone()
+    index = torch.meshgrid(*[torch.arange(len(c), device=c.device) for c in offers], indexing="ij")
+    return [c[i.flatten()] for c, i in zip(offers, index, strict=True)]

@@ -13,8 +13,9 @@ from torch import Tensor, nn
 
 from suite.contract import Baseline, DataSpec
 from suite.measuring import linear
-from suite.measuring.inputs import lay_out, search
+from suite.measuring.inputs import lay_out, model_decoder, search
 from suite.measuring.trust import Frozen
+from suite.measuring.whitening import observe
 
 SHAPE, CLASSES = (1, 28, 28), 10
 ROUNDS = 3
@@ -85,9 +86,10 @@ def test_input_optimization_in_one_batch_against_one_image_at_a_time(benchmark: 
     images = torch.rand(100, *SHAPE, generator=torch.Generator().manual_seed(0))
     few = images[:10]  # one at a time; the rest would only repeat them
 
+    observed = observe(model, images)
+
     def optimize(x: Tensor) -> object:
-        start = lay_out(model, x, lambda: {"z": torch.zeros(20)})
-        return search(model, start, x, (0.1,), 1, 10)
+        return search(model_decoder(model), lay_out(model, x, observed), x, (0.1,), 1, 10)
 
     optimize(few)
     ratios = []
