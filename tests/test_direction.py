@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import graphlib
 import shutil
 from collections.abc import Iterator
@@ -62,7 +63,7 @@ class House:
     def offers(self, path: Path) -> Iterator[tuple[str, str]]:
         """Yields what a package's face offers: name -> the module that holds it."""
         stub, package = path.with_suffix(".pyi"), self.name(path)
-        for node in ast.parse(stub.read_text()).body if stub.exists() else ():
+        for node in parsed(stub.read_text()).body if stub.exists() else ():
             assert isinstance(node, ast.ImportFrom), stub
             for alias in node.names:
                 yield alias.name, f"{package}.{node.module}" if node.module else f"{package}.{alias.name}"
@@ -70,7 +71,7 @@ class House:
     def statements(self, path: Path) -> Iterator[tuple[int, str, str]]:
         """Yields (line, module, name) of all that a file imports; the name is empty where a module is imported."""
         package = self.name(path).split(".") if self.is_package(path) else self.name(path).split(".")[:-1]
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in imports(path.read_text()):
             if isinstance(node, ast.Import):
                 yield from ((node.lineno, alias.name, "") for alias in node.names)
             elif isinstance(node, ast.ImportFrom):
@@ -91,17 +92,33 @@ class House:
         return module if not name or name in defined(self.modules[module]) else None
 
 
+@functools.cache
+def parsed(text: str) -> ast.Module:
+    return ast.parse(text)
+
+
+@functools.cache
+def imports(text: str) -> list[ast.AST]:
+    return [node for node in ast.walk(parsed(text)) if isinstance(node, ast.Import | ast.ImportFrom)]
+
+
 def defined(path: Path) -> set[str]:
     """Every name that a file binds, at whatever depth."""
+    handed_on = {"board", "load_records", "run"} if path.parts[-2:] == ("suite", "__init__.py") else set()
+    return bound(path.read_text()) | handed_on
+
+
+@functools.cache
+def bound(text: str) -> set[str]:
     names: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(parsed(text)):
         if isinstance(node, ast.FunctionDef | ast.ClassDef):
             names.add(node.name)
         elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
             names.add(node.id)
         elif isinstance(node, ast.Import | ast.ImportFrom):
             names |= {alias.asname or alias.name for alias in node.names}
-    return names | ({"board", "load_records", "run"} if path.parts[-2:] == ("suite", "__init__.py") else set())
+    return names
 
 
 def room(module: str) -> str:

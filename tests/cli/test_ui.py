@@ -71,17 +71,26 @@ def fetch(url: str, body: dict | None = None) -> bytes:
         return answer.read()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_the_ui_serves_the_runs_and_pictures_it_names_and_its_end_ends_every_process(tmp_path, monkeypatch, number):
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+@pytest.fixture(scope="module")
+def mirrored(tmp_path_factory):
+    """A workspace with one record and its picture, in MLflow."""
+    folder = tmp_path_factory.mktemp("mirrored")
     record = Record("a" * 64, "ok", "probe", "vae", "digits", 0, checkpoint_key="b" * 64, budget="quick")
     record.pictures = ["grid.png"]
-    write(tmp_path, record)
-    pictures_path(tmp_path, record.key).mkdir(parents=True)
-    (pictures_path(tmp_path, record.key) / "grid.png").write_bytes(b"picture")
-    tracking.sync(tmp_path)
+    write(folder, record)
+    pictures_path(folder, record.key).mkdir(parents=True)
+    (pictures_path(folder, record.key) / "grid.png").write_bytes(b"picture")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        tracking.sync(folder)
+    return folder
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_the_ui_serves_the_runs_and_pictures_it_names_and_its_end_ends_every_process(mirrored, monkeypatch, number):
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     port = free_port()
-    command = [sys.executable, "-m", "suite", "ui", "--workspace", str(tmp_path), "--port", str(port)]
+    command = [sys.executable, "-m", "suite", "ui", "--workspace", str(mirrored), "--port", str(port)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None
@@ -96,4 +105,4 @@ def test_the_ui_serves_the_runs_and_pictures_it_names_and_its_end_ends_every_pro
     finally:
         process.send_signal(number)
         assert process.wait(30) == 0
-    assert not [command for command in commands() if str(tmp_path) in command], "a server is left"
+    assert not [command for command in commands() if str(mirrored) in command], "a server is left"
