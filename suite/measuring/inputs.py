@@ -22,9 +22,10 @@ from suite.measuring.whitening import Observed, Whitening
 
 #: All combinations of small categorical groups are tried up to this many.
 MOST_TRIES = 100
-#: After this many steps the best combinations go on to the second heat, this many for each image and start.
+#: After this many steps the best combinations go on to the second heat, this many for each image and start: of ten
+#: categories to try that costs 0.005 dB and saves two fifths of the time.
 HEAT = 10
-SECOND_HEAT = 5
+SECOND_HEAT = 3
 #: Every search begins at the training mean and at the encoder's own code.
 STARTS = 2
 
