@@ -70,7 +70,7 @@ def check_baseline(
         source: Its file, if it came from one; without it nothing runs in a fresh process.
     """
     from suite import data
-    from suite.checking.integrity import BUDGET, Specimen
+    from suite.checking.integrity import AFTER, BUDGET, Specimen
 
     try:
         specimen = Specimen.grow(cls, params, data.load(DATASET), source)
@@ -79,8 +79,14 @@ def check_baseline(
         yield Finding(name, "all other checks", "skipped", "it did not train")
         return
     yield Finding(name, "trains", "pass", f"the {BUDGET} budget")
+    failed: set[str] = set()
     for check, function in _baseline_checks(specimen):
-        yield run_check(name, check, function)
+        if (needed := AFTER.get(check)) in failed:
+            yield Finding(name, check, "skipped", f"it says nothing where '{needed}' failed")
+            continue
+        finding = run_check(name, check, function)
+        failed |= {check} if finding.status == "fail" else set()
+        yield finding
 
 
 def check_task(cls: type[Task], name: str) -> Iterator[Finding]:

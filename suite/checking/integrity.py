@@ -19,13 +19,15 @@ from torch import Tensor
 
 from suite import training
 from suite.data import Dataset
-from suite.measuring import Frozen, answers
+from suite.measuring import Frozen, answers, only_probabilities
 from suite.plugins import Source
 from suite.training import Baseline, Recipe, Values, checkpoints
 
 #: Images that pass through each check, and how many of them pass again in other company.
 ROWS, SOME = 13, 5
 BUDGET = "smoke"
+#: What to do about a model that draws.
+NOISE = "return the distribution, and the suite draws from it and charges it"
 
 
 class Caught(Exception):
@@ -120,6 +122,30 @@ def finite(s: Specimen) -> str:
     return f"{len(images)} images"
 
 
+def no_noise_of_its_own(s: Specimen) -> str:
+    """Encode, decode and prior give the same answers twice, whichever noise the global streams hold."""
+    x, values = s.images(), disturbed(s.model, s.images())
+    asked: dict[str, Callable[[], answers.Answers]] = {
+        "encode": lambda: answers.of_encoder(s.model, x, values),
+        "decode or prior": lambda: answers.of_decoder(s.model, values),
+    }
+    for method, ask in asked.items():
+        if changed := answers.difference(ask(), ask()):
+            raise Caught(f"{method} draws noise of its own (asked twice, {changed}); {NOISE}")
+    return "same answers for the same images and values"
+
+
+def logits_not_probabilities(s: Specimen) -> str:
+    """Decoded values leave [0, 1], as logits do."""
+    logits = s.model.decode(s.model.means(s.dataset.val.binary))
+    low, high = float(logits.min()), float(logits.max())
+    if only_probabilities(low, high):
+        raise Caught(
+            f"decoded values never leave [0, 1] ({low:.3g} to {high:.3g}): decode returns logits, with no final sigmoid"
+        )
+    return f"decoded values from {low:.3g} to {high:.3g}"
+
+
 def independent_rows(s: Specimen) -> str:
     """Row i of every answer does not change with the rest of the batch."""
     x, values = s.images(), disturbed(s.model, s.images())
@@ -191,9 +217,20 @@ def _negative(dataset: Dataset) -> Dataset:
 CHECKS: tuple[Callable[[Specimen], str], ...] = (
     shapes,
     finite,
+    no_noise_of_its_own,
+    logits_not_probabilities,
     independent_rows,
     stateless,
     round_trip,
     repeatable,
     blind_to_labels,
 )
+
+#: Check -> the check without which it says nothing: where that one failed, it is skipped.
+AFTER = {
+    "independent rows": "no noise of its own",
+    "stateless": "no noise of its own",
+    "round trip": "no noise of its own",
+    "fresh process": "no noise of its own",
+    "blind to labels": "repeatable",
+}

@@ -20,6 +20,9 @@ from suite.training import Baseline, Recipe
 #: Scores under two noise seeds may differ by this many standard errors and this share: the fits see the noise too.
 ERRORS, SHARE = 5.0, 0.01
 
+#: A score this close to the floor, in nats, says nothing of the model yet.
+AT_FLOOR = 0.5
+
 
 def subject_of(specimen: Specimen, noise: str = "") -> Subject:
     """Returns a specimen as tasks see it, keeping nothing on disk."""
@@ -60,7 +63,7 @@ def same_under_secret_noise(task: Task, public: Subject, secret: Subject) -> str
     name = task.primary
     unit = next(metric.unit for metric in task.metrics if metric.name == name)
     first = score(task, public)
-    seen = f"{name} {first.metrics[name].value:.4g} {unit}".rstrip()
+    seen = f"{name} {first.metrics[name].value:.4g} {unit}".rstrip() + f" after the {BUDGET} budget"
     if unit != "nats":  # no noise enters
         return seen
     second = score(task, secret)
@@ -68,6 +71,9 @@ def same_under_secret_noise(task: Task, public: Subject, secret: Subject) -> str
     allowed = ERRORS * _error_of_difference(first, second, name) + SHARE * (1 + abs(a))
     if abs(a - b) > allowed:
         raise Caught(f"{name} {a:.4g}, but {b:.4g} with a secret noise seed (allowed: {allowed:.2g} apart)")
+    floor = first.metrics.get("floor")
+    if floor is not None and abs(a - floor.value) < AT_FLOOR:
+        return f"{name} at the floor, as after the {BUDGET} budget it may be, and with a secret noise seed too"
     return f"{seen}; {b:.4g} with a secret noise seed"
 
 

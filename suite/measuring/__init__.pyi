@@ -4,6 +4,7 @@ from . import flops as flops
 from . import judge as judge
 from . import linear as linear
 from . import subject as subject
+from .alarms import only_probabilities as only_probabilities
 from .channel import MUTE_ABOVE as MUTE_ABOVE
 from .channel import fit_channel as fit_channel
 from .channel import mute as mute
@@ -11,8 +12,7 @@ from .channel import recalibrated as recalibrated
 from .coding import BATCH as BATCH
 from .coding import Channel as Channel
 from .coding import batches as batches
-from .coding import charge as charge
-from .coding import draw as draw
+from .drawing import draw as draw
 from .finetuning import Labelled as Labelled
 from .finetuning import head_curve as head_curve
 from .groups import discrete_groups as discrete_groups
@@ -34,6 +34,8 @@ from .noise import STARTS as STARTS
 from .pairs import draw_pairs as draw_pairs
 from .pictures import grid as grid
 from .pictures import save_png as save_png
+from .pricing import charge as charge
+from .pricing import log_prob as log_prob
 from .priors import GaussianPrior as GaussianPrior
 from .priors import Moments as Moments
 from .reference import fit_linear as fit_linear
@@ -52,5 +54,6 @@ from .task import Task as Task
 from .task import measured as measured
 from .trust import FAMILIES as FAMILIES
 from .trust import Frozen as Frozen
+from .trust import bare as bare
 from .whitening import MOST_IMAGES as MOST_IMAGES
 from .whitening import observe as observe

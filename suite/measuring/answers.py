@@ -5,8 +5,8 @@ from __future__ import annotations
 from torch import Tensor
 from torch import distributions as D
 
-from suite.measuring.coding import charge
-from suite.measuring.trust import FAMILIES, Frozen
+from suite.measuring.pricing import log_prob
+from suite.measuring.trust import FAMILIES, Frozen, bare
 from suite.training import Discrete, Values
 
 #: Answers that should agree may differ by this share of the largest: sums run in another order in another batch.
@@ -45,7 +45,7 @@ def of_priors(model: Frozen, values: Values) -> Answers:
     for name, z in values.items():
         prior = model.prior(name, earlier)
         if prior is not None:
-            answers[f"prior('{name}')"] = charge(Discrete(z, 0), prior, z, f"{model.name}.prior('{name}')")[0]
+            answers[f"prior('{name}')"] = -log_prob(prior, z)
         earlier[name] = z
     return answers
 
@@ -85,8 +85,7 @@ def _parameters(q: D.Distribution | Tensor | Discrete) -> list[Tensor]:
         return [q.values]
     if isinstance(q, Tensor):
         return [q]
-    if isinstance(q, D.Independent):
-        return _parameters(q.base_dist)
+    q = bare(q)
     if isinstance(q, D.MixtureSameFamily):
         return _parameters(q.mixture_distribution) + _parameters(q.component_distribution)
     return [getattr(q, name) for name in FAMILIES[type(q)]]

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from suite.measuring import calibration
+from suite.measuring.alarms import watch
 from suite.measuring.calibration import Calibration
 from suite.measuring.coding import BATCH, Channel
 from suite.measuring.likelihood import floor_logits
@@ -24,13 +25,14 @@ MUTE_ABOVE = 0.1
 
 
 def fit_channel(subject: Subject) -> Channel:
-    """Returns the channel of a frozen baseline, fitted once per checkpoint.
+    """Returns the channel of a frozen baseline, fitted once per checkpoint, and tells the subject what is odd about it.
 
     Raises:
         ContractError: If a stochastic group of another family than Normal or Categorical brings no prior.
     """
-    kept = subject.kept("channel", lambda: _tensors(_fit(subject)))
-    return _restore(subject, kept)
+    channel = _restore(subject, subject.kept("channel", lambda: _tensors(_fit(subject))))
+    watch(subject, channel)
+    return channel
 
 
 def recalibrated(subject: Subject, channel: Channel, name: str) -> Channel:

@@ -6,11 +6,11 @@ For a binarized image b every model, deterministic ones too, gets an upper bound
 
 - a stochastic group costs KL(q_g || p_g) (Kingma & Welling 2013, eq. 3), exact where torch knows it;
 - a deterministic real code c(x) is sent through a Gaussian channel, q(z|x) = N(c(x), diag s^2), and costs
-  the same KL (Hinton & van Camp 1993: bits back); ``suite.channel`` fits s;
+  the same KL (Hinton & van Camp 1993: bits back); ``suite.measuring.noise`` fits s;
 - a discrete code k costs -log p_g(k).
 
 A prior sees the earlier groups as the decoder receives them, noise included, and never the image.
-A group that costs more than it saves need not be sent (``suite.channel.mute``).
+A group that costs more than it saves need not be sent (``suite.measuring.channel.mute``).
 """
 
 from __future__ import annotations
@@ -24,16 +24,15 @@ from torch import distributions as D
 
 from suite.errors import ContractError
 from suite.measuring.calibration import Calibration
+from suite.measuring.drawing import Posterior, Sent, send
 from suite.measuring.likelihood import bernoulli_nats
+from suite.measuring.pricing import log_ratio, price_group
 from suite.measuring.priors import GaussianPrior, histogram_prior
-from suite.measuring.trust import DISCRETE_FAMILIES, Frozen, mode
-from suite.seeds import derive
+from suite.measuring.trust import Frozen, mode
 from suite.training import Discrete, Group, Values
 
 #: Images per pass, in scoring: fixed, so that the noise an image meets does not depend on the machine.
 BATCH = 500
-
-Posterior = D.Distribution | Discrete
 
 
 @dataclass(frozen=True)
@@ -43,14 +42,14 @@ class Message:
     Attributes:
         values: What the decoder receives, one tensor (N, ...) per group.
         rates: Price of each group in nats, (N,) float64: an exact KL where there is one.
-        log_ratios: log q(z|x) - log p(z) at the value sent, (N,) float64: the importance weight's part.
         sampled: Groups whose rate is a Monte Carlo estimate.
+        sent: Posterior, prior and value of each group that was sent, for the importance weight.
     """
 
     values: dict[str, Tensor]
     rates: dict[str, Tensor]
-    log_ratios: dict[str, Tensor]
     sampled: tuple[str, ...]
+    sent: dict[str, tuple[Posterior, D.Distribution | GaussianPrior, Sent]]
 
     @property
     def rate(self) -> Tensor:
@@ -59,8 +58,8 @@ class Message:
 
     @property
     def log_ratio(self) -> Tensor:
-        """log q(z|x) - log p(z) over all groups, (N,); a scalar 0 where there are none."""
-        return _total(self.log_ratios)
+        """log q(z|x) - log p(z) at the values sent over all groups, (N,) float64; a scalar 0 where none is sent."""
+        return _total({name: log_ratio(q, prior, z, name) for name, (q, prior, z) in self.sent.items()})
 
 
 @dataclass
@@ -95,26 +94,26 @@ class Channel:
         """
         values: dict[str, Tensor] = {}
         rates: dict[str, Tensor] = {}
-        ratios: dict[str, Tensor] = {}
+        sent: dict[str, tuple[Posterior, D.Distribution | GaussianPrior, Sent]] = {}
         sampled = []
         for name, group in latents.items():
             q = self.posterior(name, group, values, n)
             if name in self.muted:
-                values[name], rates[name], ratios[name] = self._unsent(name, q)
+                values[name], rates[name] = self._unsent(name, q)
                 continue
-            z = draw(q, rng)
-            prior = self.prior(name, z, values)
-            rates[name], ratios[name], exact = charge(q, prior, z, f"{self.model.name}['{name}']")
+            z = send(q, rng)
+            prior = self.prior(name, z.value, values)
+            rates[name], exact = price_group(q, prior, z, f"{self.model.name}['{name}']")
             if not exact:
                 sampled.append(name)
-            values[name] = z
-        return Message(values, rates, ratios, tuple(sampled))
+            values[name], sent[name] = z.value, (q, prior, z)
+        return Message(values, rates, tuple(sampled), sent)
 
-    def _unsent(self, name: str, q: Posterior) -> tuple[Tensor, Tensor, Tensor]:
-        """The typical value for every image, and a rate and a log ratio of 0."""
+    def _unsent(self, name: str, q: Posterior) -> tuple[Tensor, Tensor]:
+        """The typical value for every image, and a rate of 0."""
         like = q.values if isinstance(q, Discrete) else mode(q)
         free = torch.zeros(len(like), dtype=torch.float64, device=like.device)
-        return self.typical[name].to(like.dtype).expand_as(like), free, free
+        return self.typical[name].to(like.dtype).expand_as(like), free
 
     def posterior(self, name: str, group: Group, earlier: Values, n: int) -> Posterior:
         """The distribution the decoder's value is drawn from: a real code becomes N(c, diag s^2)."""
@@ -144,96 +143,8 @@ class Channel:
         return bernoulli_nats(self.logits(values, len(bits)), bits).flatten(1).sum(1, dtype=torch.float64)
 
 
-def charge(q: Posterior, prior: D.Distribution | GaussianPrior, z: Tensor, where: str) -> tuple[Tensor, Tensor, bool]:
-    """Prices one group.
-
-    Args:
-        q: The posterior, batch shape (N, ...), or a discrete code.
-        prior: p_g, broadcastable to it.
-        z: The value that was sent, (N, ...).
-        where: For the error.
-
-    Returns:
-        The rate (N,), log q(z) - log p(z) (N,), and whether the rate is exact.
-
-    Raises:
-        ContractError: If prior and posterior do not fit together.
-    """
-    try:
-        log_p = _log_prob(prior, z)
-        if isinstance(q, Discrete):
-            return -log_p, -log_p, True
-        ratio = _log_prob(q, z) - log_p
-        exact = _exact_kl(q, prior, z)
-    except (ValueError, RuntimeError, IndexError) as error:
-        raise ContractError(f"{where}: prior and posterior do not fit: {str(error).splitlines()[0]}") from error
-    return (ratio, ratio, False) if exact is None else (exact, ratio, True)
-
-
-def _log_prob(p: D.Distribution | GaussianPrior, z: Tensor) -> Tensor:
-    if isinstance(p, GaussianPrior):
-        return p.log_prob(z)
-    # torch wants the integers of a Bernoulli as floats, those of a Categorical as indices.
-    is_bernoulli = type(_element(p)) is D.Bernoulli
-    return _sum(p.log_prob(z.to(torch.get_default_dtype()) if is_bernoulli else z), len(z))
-
-
-def _exact_kl(q: D.Distribution, prior: D.Distribution | GaussianPrior, z: Tensor) -> Tensor | None:
-    """KL(q || prior), (N,), or None where torch registers none."""
-    q = _base(q)
-    if isinstance(prior, GaussianPrior):
-        return prior.kl(q.loc, q.scale) if type(q) is D.Normal else None
-    try:
-        return _sum(D.kl_divergence(q, _base(prior).expand(q.batch_shape)), len(z))
-    except NotImplementedError:
-        return None
-
-
-def _base(p: D.Distribution) -> D.Distribution:
-    """What an Independent wraps: every sum here runs over all dimensions of an image anyway."""
-    while isinstance(p, D.Independent):
-        p = p.base_dist
-    return p
-
-
-def _element(p: D.Distribution) -> D.Distribution:
-    """The family of a single number: what an Independent wraps, or the components of a mixture."""
-    while isinstance(p := _base(p), D.MixtureSameFamily):
-        p = p.component_distribution
-    return p
-
-
-def _sum(terms: Tensor, n: int) -> Tensor:
-    """Sums (N, ...) over everything but the batch, in float64."""
-    if terms.shape[:1] != (n,):
-        raise ValueError(f"expected {n} rows, found shape {tuple(terms.shape)}")
-    return terms.double().reshape(n, -1).sum(1)
-
-
 def _total(parts: Mapping[str, Tensor]) -> Tensor:
     return torch.stack(list(parts.values())).sum(0) if parts else torch.zeros((), dtype=torch.float64)
-
-
-def draw(q: Posterior, rng: torch.Generator) -> Tensor:
-    """Draws one value per image with the suite's own noise, the same on every device.
-
-    The global streams are left as they were, so that a model cannot read or replay them.
-    """
-    if isinstance(q, Discrete):
-        return q.values
-    base = _base(q)
-    if type(base) is D.Normal:
-        noise = torch.randn(base.loc.shape, generator=rng, dtype=base.loc.dtype)
-        return base.loc + base.scale * noise.to(base.loc.device)
-    if type(base) is D.Categorical:
-        uniform = torch.rand(base.logits.shape, generator=rng, dtype=torch.float64).to(base.logits.device)
-        return (base.logits - (-uniform.clamp_min(1e-300).log()).log()).argmax(-1)
-    seed = derive(int(torch.randint(2**62, (), generator=rng)))
-    devices = [base.mean.device] if base.mean.is_cuda else []
-    with torch.random.fork_rng(devices=devices):
-        torch.manual_seed(seed)
-        z = q.sample()
-    return z.long() if type(base) in DISCRETE_FAMILIES and type(base) is not D.OneHotCategorical else z
 
 
 def batches(*tensors: Tensor) -> list[tuple[Tensor, ...]]:

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch import distributions as D
 from torch.distributions.transforms import Transform, identity_transform
 
-from suite.measuring.trust import Frozen, is_discrete, mode
+from suite.measuring.trust import Frozen, element, is_discrete, mode
 from suite.training import Discrete
 
 #: What a baseline hands over for a group, ancestral groups given the earlier ones.
@@ -36,16 +36,9 @@ def holds_integers(group: Resolved) -> bool:
     return isinstance(group, Discrete) or (isinstance(group, D.Distribution) and is_discrete(group))
 
 
-def innermost(q: D.Distribution) -> D.Distribution:
-    """Returns what an ``Independent`` wraps."""
-    while isinstance(q, D.Independent):
-        q = q.base_dist
-    return q
-
-
 def is_one_hot(group: Resolved) -> bool:
     """Whether the group's values are one-hot vectors, with the classes along their last dimension."""
-    return isinstance(group, D.Distribution) and type(innermost(group)) is D.OneHotCategorical
+    return isinstance(group, D.Distribution) and type(element(group)) is D.OneHotCategorical
 
 
 def classes_of(group: Resolved) -> int:
@@ -53,8 +46,8 @@ def classes_of(group: Resolved) -> int:
     if isinstance(group, Discrete):
         return group.classes
     assert isinstance(group, D.Distribution)
-    base = innermost(group)
-    return base.logits.shape[-1] if type(base) is D.Categorical else 2
+    inner = element(group)
+    return inner.logits.shape[-1] if type(inner) is D.Categorical else 2
 
 
 def choices(group: Resolved, own: Tensor) -> Tensor | None:
@@ -80,9 +73,7 @@ def support_transform(group: Resolved) -> Transform:
     """Returns the map from all real numbers to where a real group's values live (positive, on the simplex, ...)."""
     if not isinstance(group, D.Distribution):
         return identity_transform
-    base = innermost(group)
-    inner = base.component_distribution if isinstance(base, D.MixtureSameFamily) else base
-    support = innermost(inner).support
+    support = element(group).support
     while isinstance(support, D.constraints.independent):
         support = support.base_constraint
     return D.transform_to(support)

@@ -15,8 +15,10 @@ from torch import Tensor
 from torch import distributions as D
 
 from suite.measuring import calibration
-from suite.measuring.coding import Channel, batches, charge, draw
+from suite.measuring.coding import Channel, batches
+from suite.measuring.drawing import draw
 from suite.measuring.likelihood import bernoulli_nats
+from suite.measuring.pricing import charge
 from suite.measuring.priors import GaussianPrior, Moments, mean_code_rate
 from suite.training import Adam, Discrete, Group
 

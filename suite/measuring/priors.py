@@ -102,10 +102,11 @@ class GaussianPrior:
         trace = (sd.square() * diagonal).sum(1)
         return 0.5 * (self.logdet - 2 * sd.log().sum(1) + trace + self._quadratic(mean - self.mean) - mean.shape[1])
 
-    def log_prob(self, z: Tensor) -> Tensor:
-        """log density at z (N, ...), (N,)."""
+    def log_prob(self, z: Tensor, centre: Tensor | None = None) -> Tensor:
+        """log density at z (N, ...), or at centre + z without the digits that this sum would lose, (N,)."""
+        mean = self.mean if centre is None else self.mean - centre.flatten(1)
         flat = z.flatten(1).double()
-        return -0.5 * (self._quadratic(flat - self.mean) + self.logdet + flat.shape[1] * math.log(2 * math.pi))
+        return -0.5 * (self._quadratic(flat - mean) + self.logdet + flat.shape[1] * math.log(2 * math.pi))
 
     def sample(self, like: Tensor, noise: Tensor) -> Tensor:
         """Turns standard normal noise (N, d) into draws of the shape and type of ``like`` (N, ...)."""

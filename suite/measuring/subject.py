@@ -44,6 +44,8 @@ class Subject:
         untrained: Makes an untrained twin: same class and parameters, same initialization as the trained one had.
         store: Folder for what is kept beside the checkpoint; None to keep it in memory only.
         noise: Extra name in every stream: "" for published numbers, a secret for re-scoring.
+        flags: Alarms about the model's answers that were seen while it was priced; they join those of the score.
+        notes: What the model's author must know of them; they join those of the score.
     """
 
     model: Frozen
@@ -54,6 +56,8 @@ class Subject:
     untrained: Callable[[], Frozen]
     store: Path | None = None
     noise: str = ""
+    flags: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
     _memo: dict[str, dict[str, Tensor]] = field(default_factory=dict, repr=False)
 
     def rng(self, *names: object) -> torch.Generator:

@@ -10,9 +10,10 @@ from torch import Tensor
 from torch import distributions as D
 
 from suite.errors import ContractError
-from suite.measuring.coding import batches, draw
+from suite.measuring.coding import batches
+from suite.measuring.drawing import draw
 from suite.measuring.priors import Moments
-from suite.measuring.trust import mode
+from suite.measuring.trust import bare, mode
 from suite.training import Discrete
 
 if TYPE_CHECKING:
@@ -69,8 +70,7 @@ def _kind(q: D.Distribution | Discrete | Tensor) -> str:
         return "code"
     if isinstance(q, Discrete):
         return "discrete"
-    while isinstance(q, D.Independent):
-        q = q.base_dist
+    q = bare(q)
     if type(q) in (D.Categorical, D.OneHotCategorical):
         return "discrete"
     return "normal" if type(q) is D.Normal else "other"
@@ -95,9 +95,8 @@ def _counts(q: D.Distribution | Discrete | Tensor) -> Tensor:
         codes = q.values.reshape(len(q.values), -1)
         zeros = torch.zeros(codes.shape[1], q.classes, dtype=torch.float64, device=codes.device)
         return zeros.scatter_add_(1, codes.T, torch.ones_like(codes.T, dtype=torch.float64))
-    while isinstance(q, D.Independent):
-        q = q.base_dist
-    probabilities = q.probs.double()  # type: ignore[union-attr]
+    assert isinstance(q, D.Distribution)
+    probabilities = bare(q).probs.double()  # type: ignore[attr-defined]
     return probabilities.sum(0).reshape(-1, probabilities.shape[-1])
 
 

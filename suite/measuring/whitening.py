@@ -18,12 +18,11 @@ from suite.measuring.groups import (
     classes_of,
     encoded,
     holds_integers,
-    innermost,
     is_one_hot,
     support_transform,
 )
 from suite.measuring.priors import Moments
-from suite.measuring.trust import Frozen
+from suite.measuring.trust import Frozen, bare
 
 #: Training images from which moments and modes are taken, the first ones: a covariance of 256 numbers is then known to
 #: about a percent, and whitening needs no more.
@@ -199,7 +198,7 @@ def _within(group: Resolved, full: bool) -> Tensor | float:
     """Sum over images of the covariance of a posterior; 0 for a code, and where it has none."""
     if not isinstance(group, D.Distribution):
         return 0.0
-    base = innermost(group)
+    base = bare(group)
     if full and type(base) is D.MultivariateNormal and len(base.batch_shape) == 1:
         return base.covariance_matrix.double().sum(0)
     variances = group.variance.flatten(1).double().sum(0).nan_to_num(0.0, 0.0, 0.0)  # heavy tails have none

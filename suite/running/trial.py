@@ -92,8 +92,8 @@ def _record(trial: Trial, cell: Cell, model: Prepared, clock: Stopwatch, say: Lo
         threads=trial.threads,
         started=started,
         metrics=metrics,
-        notes=list(score.notes),
-        flags=list(score.flags),
+        notes=list(dict.fromkeys([*score.notes, *model.subject.notes])),
+        flags=list(dict.fromkeys([*score.flags, *model.subject.flags])),
         cost={**model.cost, **spent, "peak_memory_bytes": _peak_memory(device)},
         **kept,
     )
@@ -107,6 +107,7 @@ def _score(trial: Trial, cell: Cell, scored: Subject) -> tuple[Score, dict[str, 
     """
     task = registry.load(trial.tasks[cell.task])(**copy.deepcopy(cell.task_params))
     weights = scored.model.parameter_hash()
+    scored.flags, scored.notes = [], []
     with seeds.global_seed(cell.seed, "task", cell.task):
         score = task.score(scored)
     if scored.model.parameter_hash() != weights:

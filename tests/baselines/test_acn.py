@@ -15,7 +15,7 @@ from suite import data, training
 from suite.contract import Batch, DataSpec, TrainSet, UserError
 from suite.measuring.calibration import Calibration
 from suite.measuring.channel import Channel
-from suite.measuring.coding import charge
+from suite.measuring.pricing import charge
 from suite.measuring.trust import Frozen
 
 SPEC = DataSpec("toy", (1, 4, 4), 3, 30)

@@ -20,7 +20,7 @@ from baselines import homoencoder
 from baselines.homoencoder import ClusteredHomoencoder, Homoencoder, centroids, information, k_means, spread
 from suite import data, training
 from suite.contract import Batch, DataSpec, TrainSet, UserError
-from suite.measuring.coding import charge
+from suite.measuring.pricing import charge
 
 SIZES = (7, 1, 4)  # images of each class of the toy set
 SPEC = DataSpec("toy", (1, 4, 4), 3, sum(SIZES))

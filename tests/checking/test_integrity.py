@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Normal
 
+from suite.checking import rehearsal
 from suite.checking.check import Finding, check_baseline
 from suite.contract import Baseline, Batch, DataSpec, Latents, TrainSet, Values
 from tests.checking.honest import Honest
@@ -92,6 +93,21 @@ class NaNHider(Honest):
         return super().decode(values).masked_fill((values["z"] > 500).any(1).view(-1, 1, 1, 1), torch.nan)
 
 
+class NoisyEncoder(Honest):
+    """Draws the code by itself and hands over the draw."""
+
+    def encode(self, x: Tensor) -> Latents:
+        z = self.encoder(x.flatten(1))
+        return {"z": z + 0.5 * torch.randn_like(z)}
+
+
+class SigmoidDecoder(Honest):
+    """Hands over probabilities where logits are due."""
+
+    def decode(self, values: Values) -> Tensor:
+        return super().decode(values).sigmoid()
+
+
 class OverriddenSampler(Normal):
     def rsample(self, sample_shape: Any = ()) -> Tensor:
         return self.loc
@@ -135,6 +151,8 @@ class Undeclared(Honest):
         (LabelUser, "trains", "TypeError"),
         (LabelThief, "blind to labels", "shuffled labels change the model"),
         (Unseeded, "repeatable", "same seed"),
+        (NoisyEncoder, "no noise of its own", "encode draws noise of its own .*return the distribution"),
+        (SigmoidDecoder, "logits not probabilities", r"never leave \[0, 1\]"),
         (NaNHider, "finite", "not finite"),
         (Liar, "shapes", "OverriddenSampler is not an allowed family"),
         (Forgetful, "round trip", "after save and load"),
@@ -146,3 +164,17 @@ def test_the_cheat_is_caught(cheat: type[Baseline], check: str, reason: str) -> 
     found = first_failure(cheat)
     assert re.fullmatch(check, found.check), found
     assert re.search(reason, found.reason), found
+
+
+def test_a_check_that_says_nothing_after_another_failed_is_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rehearsal, "tasks", lambda info: iter(()))
+    monkeypatch.setattr(rehearsal, "no_test_image_by_heart", lambda subject: "left out here")
+    for cheat, needed, skipped in (
+        (Unseeded, "repeatable", ["blind to labels"]),
+        (NoisyEncoder, "no noise of its own", ["independent rows", "stateless", "round trip"]),
+        (Honest, "", []),
+    ):
+        found = list(check_baseline(cheat, {}, "model"))
+        assert [finding.check for finding in found if finding.status == "fail"] == [needed] * bool(needed)
+        assert [finding.check for finding in found if finding.status == "skipped"] == skipped
+        assert all(needed in finding.reason for finding in found if finding.status == "skipped")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 from typing import ClassVar
 
@@ -15,7 +16,7 @@ from suite import data, seeds
 from suite.checking import rehearsal
 from suite.checking.integrity import Caught, Specimen
 from suite.contract import DataSpec, Discrete, Latents, Task, TrainSet, Values
-from suite.measuring.coding import charge
+from suite.measuring.pricing import charge
 from suite.measuring.trust import Frozen
 from suite.plugins import registry
 from tests.checking.honest import Honest
@@ -102,7 +103,7 @@ class FreeCode(Honest):
 def test_overwritten_logits_of_a_prior_are_normalized_before_they_are_charged() -> None:
     model = FreeCode(data.load("digits").spec)
     code = Discrete(torch.arange(10), 10)
-    assert float(charge(code, model.prior("z", {}), code.values, "")[0].sum()) == 0
+    assert float(model.prior("z", {}).log_prob(code.values).sum()) == 0
     rate, _, _ = charge(code, Frozen(model).prior("z", {}), code.values, "")
     torch.testing.assert_close(rate, torch.full((10,), math.log(10), dtype=torch.float64))
 
@@ -139,3 +140,17 @@ def test_a_skip_past_the_core_reconstructs_everything_and_pays_for_it() -> None:
     assert score.metrics["distortion_mode"].value < 1
     assert score.metrics["nats"].value > floor - 30
     assert score.metrics["core_nats"].value > floor - 30
+
+
+def test_a_score_at_the_floor_is_not_told_as_a_number() -> None:
+    class Blind(Honest):
+        """Decodes a constant image."""
+
+        def decode(self, values: Values) -> Tensor:
+            return 0 * super().decode(values) - 1
+
+    for model, at_floor in ((Blind, True), (Memorizer, False)):
+        subjects = rehearsal.public_and_secret(Specimen.grow(model, {}, data.load("digits")))
+        told = rehearsal.same_under_secret_noise(task("reconstruction"), *subjects)
+        assert ("at the floor" in told) == at_floor, told
+        assert bool(re.search(r"\d", told)) != at_floor, told

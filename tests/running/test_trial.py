@@ -119,6 +119,14 @@ def test_a_loss_that_is_not_finite_names_the_step(bench: Bench) -> None:
     assert reason.startswith("Diverged: step")
 
 
+def test_what_was_odd_about_a_model_when_it_was_priced_stands_in_the_record_of_that_task_alone(bench: Bench) -> None:
+    write_task(bench.toys, "Pricing", score="subject.flags.append('odd'); subject.notes.append('look again')")
+    write_baseline(bench.toys, "Toy")
+    priced, other = bench.run("toy", tasks=("pricing", "error"))
+    assert (priced["task"], priced["flags"], priced["notes"][-1:]) == ("pricing", ["odd"], ["look again"])
+    assert other["flags"] == [] and "look again" not in other["notes"]
+
+
 @pytest.mark.parametrize(
     ("score", "status", "reason"),
     [
