@@ -3,6 +3,7 @@ from . import density as density
 from . import flops as flops
 from . import judge as judge
 from . import linear as linear
+from . import logistic as logistic
 from . import subject as subject
 from .channel import MUTE_ABOVE as MUTE_ABOVE
 from .channel import fit_channel as fit_channel
@@ -13,6 +14,9 @@ from .coding import Channel as Channel
 from .coding import batches as batches
 from .coding import charge as charge
 from .coding import draw as draw
+from .features import WIDEST as WIDEST
+from .features import compute_features as compute_features
+from .features import project as project
 from .finetuning import Labelled as Labelled
 from .finetuning import head_curve as head_curve
 from .inputs import MOST_TRIES as MOST_TRIES
@@ -35,12 +39,9 @@ from .pictures import grid as grid
 from .pictures import save_png as save_png
 from .priors import GaussianPrior as GaussianPrior
 from .priors import Moments as Moments
-from .subject import WIDEST as WIDEST
 from .subject import Subject as Subject
-from .subject import compute_features as compute_features
 from .subject import make_subject as make_subject
 from .subject import numpy_rng as numpy_rng
-from .subject import project as project
 from .task import Anchor as Anchor
 from .task import Measure as Measure
 from .task import Metric as Metric
