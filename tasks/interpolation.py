@@ -90,7 +90,7 @@ class Interpolation(Task):
         Anchor("floor", "crossfade: what raw_pixels, copy, a constant decoder and a jump score"),
         Anchor(
             "nearest",
-            "real images, those nearest to the cross-fade: 14 nats on digits, 3 on MNIST, where the cross-fade has 56 and 58",
+            "real images, those nearest to the cross-fade: 14 nats on digits (cross-fade: 56), 3 on MNIST (58)",
         ),
     )
 
