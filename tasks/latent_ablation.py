@@ -201,7 +201,9 @@ class _Experiment:
         return capped(ablated, self.floor) - self.intact
 
     def _replaced(self, victims: list[str], mode: str, values: Values, k: int) -> Values:
-        rng, device = self.subject.rng("ablation", mode, *victims, k), self.bits.device
+        # A whole message changes places in the same way however it is cut.
+        named = victims if len(victims) < len(self.groups) else ["message"]
+        rng, device = self.subject.rng("ablation", mode, *named, k), self.bits.device
         if mode in ("shuffle", "shuffle_within_class", "only"):
             within = mode == "shuffle_within_class"
             labels = self.subject.dataset.test.labels
