@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from suite.contract import Anchor, Measure, Metric, Score, Task, Unsupported
-from suite.measuring import WIDEST, Labelled, compute_features, discrete_groups, head_curve, linear, numpy_rng
+from suite.measuring import WIDEST, Labelled, compute_features, discrete_groups, head_curve, linear, logistic, numpy_rng
 
 if TYPE_CHECKING:
     import numpy as np
@@ -47,7 +47,7 @@ class LinearProbe(Task):
         arms: Also train a head on the encoder, pre-trained or from scratch, frozen or fine-tuned.
     """
 
-    version = 2
+    version = 3
     summary = "accuracy of a linear classifier on the frozen features"
     primary = "accuracy_64"
     official = True
@@ -79,11 +79,12 @@ class LinearProbe(Task):
     def card(self) -> dict[str, Any]:
         return {
             "features": "frozen encoder in eval mode, grey images, means; standardized by training statistics",
+            "discrete core": "one indicator a position and class, unless the model says otherwise; a bit is its own",
             "discrete groups alone": f"indicators of their values, up to {WIDEST} columns",
             "classifier": "multinomial logistic regression, L2, L-BFGS from the last C's solution",
-            "C": f"{linear.PATH[0]:g} to {linear.PATH[-1]:g} by validation accuracy, not refitted on it",
-            "path ends after": f"{linear.FALLS} falls of the validation accuracy in a row",
-            "converged at": f"largest entry of the gradient <= {linear.TOLERANCE:g}",
+            "C": f"{logistic.PATH[0]:g} to {logistic.PATH[-1]:g} by validation accuracy, not refitted on it",
+            "path ends after": f"{logistic.FALLS} falls of the validation accuracy in a row",
+            "converged at": f"largest entry of the gradient <= {logistic.TOLERANCE:g}",
             "equal width": f"principal components to min(d, {WIDTH}) of the standardized features, standardized",
             "labels": f"{', '.join(map(str, LABELS))}; class-balanced, {DRAWS} draws, the same for every model",
             "neighbours": f"k = {NEIGHBOURS}, cosine similarity of the standardized features",
@@ -97,19 +98,21 @@ class LinearProbe(Task):
         labels = _Splits(*(getattr(subject.dataset, split).labels for split in _Splits._fields))
         score = Score()
         views = _views(subject, score.notes)
-        core, width = views["core"], views["core"].train.shape[1]
-        prepared = prepare(views.pop("core"))
+        core = views.pop("core")
+        prepared = prepare(core)
         correct = {"accuracy": probe(prepared, labels, score.notes)}
         correct["accuracy_64"] = probe(narrow(prepared), labels, score.notes)
+        metrics = {"features": Measure(float(core.train.shape[1]))} | controls(prepared, labels)
+        metrics |= few_labels(prepared, labels, subject.dataset.info.name, score.notes)
+        del prepared  # as large as the features: what follows reads others
         for name, view in views.items():
-            is_core = torch.equal(view.test, core.test)
-            correct[name] = correct["accuracy_64"] if is_core else probe(narrow(prepare(view)), labels, score.notes)
+            if torch.equal(view.test, core.test):
+                correct[name] = correct["accuracy_64"]
+            else:
+                correct[name] = probe(narrow(prepare(view, WIDTH)), labels, score.notes)
         # In the metric's unit, so that the mean over images is the metric.
         score.per_image = {name: (100 * hits.float()).cpu().numpy() for name, hits in correct.items()}
-        score.metrics = {name: _percent(hits) for name, hits in correct.items()}
-        score.metrics["features"] = Measure(float(width))
-        score.metrics |= controls(prepared, labels)
-        score.metrics |= few_labels(prepared, labels, subject.dataset.info.name, score.notes)
+        score.metrics = {name: _percent(hits) for name, hits in correct.items()} | metrics
         if subject.seed == UNTRAINED_SEED and subject.model.trainable:
             score.metrics |= _untrained(subject, labels, correct["accuracy_64"], score.notes)
         if self.arms:
@@ -125,9 +128,9 @@ class _Splits(NamedTuple):
     test: Tensor
 
 
-def prepare(features: _Splits) -> _Splits:
-    """Returns the features standardized, as coordinates on their principal axes."""
-    return _Splits(*linear.rotate(*linear.standardize(*features)))
+def prepare(features: _Splits, width: int | None = None) -> _Splits:
+    """Returns the features standardized, as coordinates on their principal axes, or on the first ``width`` of them."""
+    return _Splits(*linear.principal_components(*features, count=width))
 
 
 def narrow(prepared: _Splits) -> _Splits:
@@ -137,8 +140,8 @@ def narrow(prepared: _Splits) -> _Splits:
 
 def probe(prepared: _Splits, labels: _Splits, notes: list[str]) -> Tensor:
     """Returns which test images a logistic regression on prepared features gets right, bool (N,)."""
-    fit = linear.solver(prepared.train, labels.train)
-    classifier, c = linear.fit_path(fit, prepared.val, labels.val)
+    fit = logistic.solver(prepared.train, labels.train)
+    classifier, c = logistic.fit_path(fit, prepared.val, labels.val)
     if not classifier.converged:
         notes.append(f"a classifier on {prepared.train.shape[1]} features stopped before it converged, at C = {c:g}")
     return classifier.predict(prepared.test) == labels.test
@@ -164,8 +167,8 @@ def few_labels(prepared: _Splits, labels: _Splits, dataset: str, notes: list[str
             if index is None:
                 notes.append(f"no labels_{size}: the training split can't give {size} in balance")
                 break
-            fit = linear.solver(train[index], labels.train[index])
-            classifier, _ = linear.fit_path(fit, val, labels.val)
+            fit = logistic.solver(train[index], labels.train[index])
+            classifier, _ = logistic.fit_path(fit, val, labels.val)
             accuracies.append(100 * (classifier.predict(test) == labels.test).double().mean())
         else:
             metrics[f"labels_{size}"] = Measure.mean(torch.stack(accuracies))
@@ -194,8 +197,8 @@ def _percent(hits: Tensor) -> Measure:
 def _untrained(subject: Subject, labels: _Splits, correct: Tensor, notes: list[str]) -> dict[str, Measure]:
     """The same encoder before training, and what training gained."""
     model, data = subject.untrained(), subject.dataset
-    core = _Splits(*(compute_features(model, split.grey)["core"] for split in (data.train, data.val, data.test)))
-    prepared = prepare(core)
+    splits = (data.train, data.val, data.test)
+    prepared = prepare(_Splits(*(compute_features(model, split.grey, groups=False)["core"] for split in splits)))
     random = probe(narrow(prepared), labels, notes)
     return {
         "random_init": _percent(random),
@@ -207,7 +210,7 @@ def _untrained(subject: Subject, labels: _Splits, correct: Tensor, notes: list[s
 def _views(subject: Subject, notes: list[str]) -> dict[str, _Splits]:
     """The core's features as ``core``, and each group's as ``accuracy_64/<group>``."""
     splits = [subject.features(split) for split in _Splits._fields]
-    discrete = discrete_groups(subject.model, subject.dataset.val.grey[:2])
+    discrete = discrete_groups(subject.model, subject.dataset.val.grey[:2]) - {subject.model.core}
     views = {}
     for name in splits[0]:
         if name.startswith("projected/"):

@@ -3,6 +3,7 @@ from . import density as density
 from . import flops as flops
 from . import judge as judge
 from . import linear as linear
+from . import logistic as logistic
 from . import subject as subject
 from .alarms import only_probabilities as only_probabilities
 from .channel import MUTE_ABOVE as MUTE_ABOVE
@@ -13,6 +14,9 @@ from .coding import BATCH as BATCH
 from .coding import Channel as Channel
 from .coding import batches as batches
 from .drawing import draw as draw
+from .features import WIDEST as WIDEST
+from .features import compute_features as compute_features
+from .features import project as project
 from .finetuning import Labelled as Labelled
 from .finetuning import head_curve as head_curve
 from .groups import discrete_groups as discrete_groups
@@ -40,12 +44,9 @@ from .priors import GaussianPrior as GaussianPrior
 from .priors import Moments as Moments
 from .reference import fit_linear as fit_linear
 from .reference import linear_outputs as linear_outputs
-from .subject import WIDEST as WIDEST
 from .subject import Subject as Subject
-from .subject import compute_features as compute_features
 from .subject import make_subject as make_subject
 from .subject import numpy_rng as numpy_rng
-from .subject import project as project
 from .task import Anchor as Anchor
 from .task import Measure as Measure
 from .task import Metric as Metric

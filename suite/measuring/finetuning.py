@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 from torch.nn import functional as F
 
+from suite.measuring.features import classes_of, default_features, representative
 from suite.measuring.linear import CONSTANT_BELOW
-from suite.measuring.trust import Frozen, mode
+from suite.measuring.trust import Frozen
 from suite.seeds import global_seed, torch_rng
 from suite.training import Baseline, Discrete
 
@@ -37,19 +38,13 @@ def core_features(model: Baseline, x: Tensor) -> Tensor:
     """Returns the probe's features (N, d) with their graph, so that the encoder can be trained through them."""
     values: dict[str, Tensor] = {}
     for name, group in model.encode(x).items():
-        if isinstance(group, Distribution | Tensor | Discrete):
-            values[name] = _representative(group)
-        else:
-            values[name] = _representative(group(values))
+        resolved = group if isinstance(group, Distribution | Tensor | Discrete) else group(values)
+        values[name] = representative(resolved)
         if name == model.core:
             break
+    if getattr(model.features, "__func__", None) is Baseline.features:
+        return default_features(values[model.core], classes_of(resolved))
     return model.features({model.core: values[model.core]}).float()
-
-
-def _representative(group: Distribution | Tensor | Discrete) -> Tensor:
-    if isinstance(group, Distribution):
-        return mode(group)
-    return group.values if isinstance(group, Discrete) else group
 
 
 class _Headed(nn.Module):

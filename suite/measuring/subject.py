@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from suite import seeds
 from suite.data import Dataset
-from suite.errors import Unsupported
+from suite.measuring.features import compute_features, with_core
 from suite.measuring.trust import Frozen
 from suite.seeds import numpy_rng as numpy_rng  # handed on: tasks draw what is the same for every model with it
 from suite.training import Baseline, Recipe, checkpoints
@@ -20,10 +20,8 @@ from suite.training import Baseline, Recipe, checkpoints
 if TYPE_CHECKING:
     import numpy as np
 
-#: Features wider than this are projected to this many numbers.
-WIDEST = 4_096
-#: Images encoded at once.
-BATCH = 500
+#: Rises when features are computed otherwise: those that an older suite left beside a checkpoint are not read.
+FEATURES = 2
 #: Batches of training images from which an untrained twin takes its batch-norm statistics.
 NORM_BATCHES = 10
 
@@ -98,10 +96,9 @@ class Subject:
         Returns:
             As ``compute_features``.
         """
-        found = self.kept(
-            f"features-{split}", lambda: compute_features(self.model, getattr(self.dataset, split).grey, alias=False)
-        )
-        return _with_core(found, self.model.core)
+        grey = getattr(self.dataset, split).grey
+        found = self.kept(f"features-{FEATURES}-{split}", lambda: compute_features(self.model, grey, alias=False))
+        return with_core(found, self.model.core)
 
 
 def make_subject(
@@ -123,58 +120,6 @@ def make_subject(
 
     device = torch.device(recipe.device)
     return Subject(Frozen(baseline), dataset, recipe.seed, budget, device, untrained, store, noise)
-
-
-def compute_features(model: Frozen, grey: Tensor, *, alias: bool = True) -> dict[str, Tensor]:
-    """Encodes images without noise and returns what a probe reads.
-
-    Args:
-        model: The frozen baseline.
-        grey: Images (N, C, H, W).
-        alias: Whether the core group also stands under its own name where it is what ``core`` holds.
-
-    Returns:
-        ``core``: the model's features (N, d); ``group/<name>``: every group's means or codes, flattened, float32;
-        ``projected/...``: 1 where the original was wider than 4,096 and went through ``project``, else 0.
-    """
-    parts: dict[str, list[Tensor]] = {}
-    projected: dict[str, Tensor] = {}
-    for x in grey.split(BATCH):
-        values = model.means(x)
-        if not values:
-            raise Unsupported("has no latents")
-        columns = {f"group/{name}": value.reshape(len(value), -1).float() for name, value in values.items()}
-        for name, value in ({"core": model.features(values)} | columns).items():
-            projected[f"projected/{name}"] = torch.tensor(int(value.shape[1] > WIDEST))
-            parts.setdefault(name, []).append(project(value))
-    found = {name: torch.cat(rows) for name, rows in parts.items()} | projected
-    if torch.equal(found["core"], found[own := f"group/{model.core}"]):
-        del found[own], found[f"projected/{own}"]
-    return _with_core(found, model.core) if alias else found
-
-
-def project(x: Tensor) -> Tensor:
-    """Projects rows wider than 4,096 at random to 4,096 numbers; the same projection for every model.
-
-    A balanced count sketch (Charikar, Chen and Farach-Colton 2002): the columns are shuffled, given random
-    signs and dealt into 4,096 sums. Inner products are kept in expectation, as by a Gaussian matrix, which
-    would not fit in memory.
-    """
-    width = x.shape[1]
-    if width <= WIDEST:
-        return x
-    rng = seeds.torch_rng("projection", width)
-    order = torch.randperm(width, generator=rng).to(x.device)
-    signs = (torch.randint(0, 2, (width,), generator=rng) * 2 - 1).to(x.device, x.dtype)
-    dealt = nn.functional.pad(x[:, order] * signs, (0, -width % WIDEST))
-    return dealt.view(len(x), -1, WIDEST).sum(1)
-
-
-def _with_core(found: dict[str, Tensor], core: str) -> dict[str, Tensor]:
-    if f"group/{core}" in found:
-        return found
-    also = {f"group/{core}": found["core"], f"projected/group/{core}": found["projected/core"]}
-    return found | also
 
 
 def _stored(folder: Path) -> dict[str, Tensor] | None:

@@ -141,6 +141,11 @@ class Frozen:
         """Whether the baseline has a loss, so that an untrained twin of it means something."""
         return type(self._model).loss is not Baseline.loss
 
+    @property
+    def own_features(self) -> bool:
+        """Whether the baseline says itself what a probe reads."""
+        return getattr(self._model.features, "__func__", None) is not Baseline.features
+
     def parameter_hash(self) -> str:
         """SHA-256 of all parameters and buffers: proof that a measurement left the model as it was."""
         digest = hashlib.sha256()

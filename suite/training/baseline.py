@@ -128,6 +128,10 @@ class Baseline(nn.Module):
         raise NotImplementedError
 
     def features(self, values: Values) -> Tensor:
-        """Returns what the probe reads, (N, d), from the core group's means and codes; by default these, flat."""
+        """Returns what the probe reads, (N, d), from the core group's means and codes.
+
+        Optional: by default these, flat. An index is no quantity, so the suite, which knows the number of classes
+        from ``encode``, reads a discrete core of more than two as indicators, one column a position and class.
+        """
         value = values[self.core]
         return value.reshape(len(value), -1).to(torch.get_default_dtype())

@@ -8,10 +8,13 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.distributions import Categorical, Independent
+from torch.nn import functional as F
 
 from suite import data, training
 from suite.contract import Baseline, DataSpec, Discrete, Unsupported
-from suite.measuring.subject import Subject, compute_features, make_subject, project
+from suite.measuring.features import compute_features, default_features, indicators, project
+from suite.measuring.subject import Subject, make_subject
 
 
 class Two(Baseline):
@@ -55,6 +58,48 @@ def test_features_of_its_own_do_not_hide_the_core_group(digits: data.Dataset) ->
     cls = type("Squared", (Two,), {"features": lambda self, values: values["content"] ** 2})
     found = subject(digits, cls=cls).features("val")
     assert torch.equal(found["core"], found["group/content"] ** 2)
+
+
+class Names(Two):
+    """A core of four positions with seven names each, as codes or as a posterior."""
+
+    core = "name"
+
+    def encode(self, x: Tensor) -> dict[str, Any]:
+        names = (6 * x[:, 0, ::14, ::14]).round().long()
+        if not self.drawn:
+            return {"name": Discrete(names, 7)}
+        return {"name": Independent(Independent(Categorical(logits=9.0 * F.one_hot(names, 7)), 1), 1)}
+
+    drawn = False
+
+
+@pytest.mark.parametrize("drawn", [False, True])
+def test_features_of_a_discrete_core_are_indicators_by_default(digits: data.Dataset, drawn: bool) -> None:
+    found = subject(digits, cls=type("Drawn", (Names,), {"drawn": drawn})).features("val")
+    names = (6 * digits.val.grey[:, 0, ::14, ::14]).round().long().flatten(1)
+    assert torch.equal(found["core"], F.one_hot(names, 7).flatten(1).float())
+    assert found["group/name"] is found["core"]
+    own = type("Own", (Names,), {"features": lambda self, values: values["name"].flatten(1).float()})
+    assert torch.equal(subject(digits, cls=own).features("val")["core"], names.float())
+
+
+def test_a_bit_is_its_own_indicator() -> None:
+    bits = torch.tensor([[[0, 1], [1, 1]]])
+    assert default_features(bits, classes=2).tolist() == [[0, 1, 1, 1]]
+
+
+def test_indicators_that_are_too_wide_are_projected_as_if_they_had_been_made() -> None:
+    codes = torch.randint(0, 50, (6, 100), generator=torch.Generator().manual_seed(0))
+    assert torch.equal(indicators(codes, 50), project(F.one_hot(codes, 50).flatten(1).float()))
+
+
+def test_the_features_of_the_core_alone_are_the_same(digits: data.Dataset) -> None:
+    frozen = subject(digits).model
+    assert torch.equal(
+        compute_features(frozen, digits.val.grey, groups=False)["core"],
+        compute_features(frozen, digits.val.grey)["core"],
+    )
 
 
 def test_features_of_a_model_without_latents_are_unsupported(digits: data.Dataset) -> None:

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from suite.contract import Baseline, DataSpec, Discrete, Score, Unsupported
-from suite.measuring import linear
+from suite.measuring import linear, logistic
+from suite.measuring.features import compute_features
 from suite.measuring.finetuning import Labelled, head_curve
-from suite.measuring.subject import compute_features
 from suite.measuring.trust import Frozen
 from suite.seeds import numpy_rng
 from tasks import linear_probe
@@ -106,27 +106,46 @@ def test_principal_axes_span_the_data_in_falling_order() -> None:
 
 
 def test_fewer_rows_than_features_rotate_to_the_same_coordinates() -> None:
-    x, others = torch.randn(20, 30, generator=_rng()), torch.randn(5, 30, generator=_rng(1))
+    x, others = linear.standardize(*(torch.randn(n, 30, generator=_rng(n)) for n in (20, 5)))
     _, axes, variances = linear.principal_axes(x)
-    rotated = linear.rotate(x, others)
+    rotated = linear.principal_components(x, others)
     assert rotated[0].shape == (20, 19)  # centred, twenty rows span nineteen directions
     torch.testing.assert_close(rotated[0].var(0, correction=0), variances[:19].float())
-    torch.testing.assert_close(rotated[1].abs(), ((others - x.mean(0)) @ axes[:, :19].float()).abs(), atol=1e-4, rtol=0)
+    torch.testing.assert_close(rotated[1].abs(), (others @ axes[:, :19].float()).abs(), atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("rows", [2000, 40])
+def test_the_first_components_are_the_same_where_no_others_are_computed(rows: int) -> None:
+    mix = torch.randn(60, 60, generator=_rng()) * torch.logspace(0, -1, 60).unsqueeze(1)
+    x, others = (torch.randn(n, 60, generator=_rng(n)) @ mix for n in (rows, 7))
+    few, all_of_them = (linear.principal_components(x, others, count=count) for count in (5, None))
+    assert few[0].shape == (rows, 5) and all_of_them[0].shape[1] > 5
+    for cut, whole in zip(few, all_of_them, strict=True):
+        torch.testing.assert_close(cut.abs(), whole[:, :5].abs(), atol=1e-3, rtol=1e-4)
+
+
+def test_components_do_not_depend_on_how_rows_and_columns_are_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    x = torch.randn(300, 20, generator=_rng()) * torch.logspace(0, 1, 20)
+    whole = linear.principal_components(x)[0]
+    monkeypatch.setattr(linear, "CHUNK", 70)
+    monkeypatch.setattr(linear, "BLOCK", 7)
+    torch.testing.assert_close(linear.principal_components(x)[0].abs(), whole.abs(), atol=1e-4, rtol=0)
 
 
 def test_rotation_leaves_the_penalized_fit_as_it_was_and_drops_empty_directions() -> None:
     labels = _labels()
     features = _features(labels, signal=2)
     wide = _Splits(*(x @ torch.randn(8, 30, generator=_rng(4)) for x in features))
-    rotated = linear.rotate(*wide)
+    wide = _Splits(*linear.standardize(*wide))
+    rotated = linear.principal_components(*wide)
     assert rotated[0].shape == (400, 8)
     for c in (1e-3, 1.0):
-        before, after = (linear.solver(x, labels.train)(c) for x in (wide.train, rotated[0]))
+        before, after = (logistic.solver(x, labels.train)(c) for x in (wide.train, rotated[0]))
         logits = wide.test @ before.weight + before.bias, rotated[2] @ after.weight + after.bias
         torch.testing.assert_close(*(x - x[:, :1] for x in logits), atol=0.05, rtol=0)
 
 
-@pytest.mark.parametrize("make", [linear.sklearn_solver, linear.torch_solver])
+@pytest.mark.parametrize("make", [logistic.sklearn_solver, logistic.chunked_solver])
 def test_a_fit_ends_where_the_gradient_vanishes(make: Any, digits: tuple[_Splits, _Splits]) -> None:
     x, y = linear.standardize(digits[0].train)[0], digits[1].train
     fit = make(x, y)
@@ -136,24 +155,24 @@ def test_a_fit_ends_where_the_gradient_vanishes(make: Any, digits: tuple[_Splits
         loss = nn.functional.cross_entropy(x.double() @ weight + bias, y) + weight.square().sum() / (2 * c * len(x))
         steepest = max(float(g.abs().max()) for g in torch.autograd.grad(loss, (weight, bias)))
         assert classifier.converged
-        assert steepest < linear.CONVERGED_BELOW
+        assert steepest < logistic.CONVERGED_BELOW
         assert classifier.gradient * max(1, 1 / (c * len(x))) == pytest.approx(steepest, abs=1e-6)
 
 
-@pytest.mark.parametrize("make", [linear.sklearn_solver, linear.torch_solver])
+@pytest.mark.parametrize("make", [logistic.sklearn_solver, logistic.chunked_solver])
 def test_a_fit_that_was_cut_short_says_so(
     make: Any, digits: tuple[_Splits, _Splits], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(linear, "MAX_STEPS", 3)
+    monkeypatch.setattr(logistic, "MAX_STEPS", 3)
     assert not make(digits[0].train, digits[1].train)(1.0).converged
 
 
-def test_the_torch_solver_agrees_with_scikit_learn_within_a_tenth_of_a_point() -> None:
+def test_the_solver_in_chunks_agrees_with_scikit_learn_within_a_tenth_of_a_point() -> None:
     labels = _Splits(*(torch.arange(n) % CLASSES for n in (1000, 1000, 20_000)))
     features = _features(labels, signal=2, d=16)
     results = [
-        linear.fit_path(make(features.train, labels.train), features.val, labels.val)
-        for make in (linear.sklearn_solver, linear.torch_solver)
+        logistic.fit_path(make(features.train, labels.train), features.val, labels.val)
+        for make in (logistic.sklearn_solver, logistic.chunked_solver)
     ]
     accuracies = [100 * float((fit.predict(features.test) == labels.test).double().mean()) for fit, _ in results]
     assert results[0][1] == results[1][1]
@@ -176,7 +195,7 @@ def test_raw_pixels_score_what_scikit_learn_alone_scores(digits: tuple[_Splits, 
 def test_two_classes_fit_like_any_number() -> None:
     x = torch.randn(200, 2, generator=_rng())
     y = torch.where(x[:, 0] > 0, 7, 3)
-    for make in (linear.sklearn_solver, linear.torch_solver):
+    for make in (logistic.sklearn_solver, logistic.chunked_solver):
         classifier = make(x, y)(10.0)
         predicted = classifier.predict(x)
         assert classifier.converged
@@ -184,11 +203,35 @@ def test_two_classes_fit_like_any_number() -> None:
         assert float((predicted == y).double().mean()) > 0.97
 
 
-def _scripted(hits: list[int], n: int = 10) -> tuple[linear.Solver, list[float]]:
+def test_the_curvature_is_the_diagonal_of_the_hessian() -> None:
+    x, y, c = torch.randn(50, 3, generator=_rng()).double(), torch.arange(50) % 4, 0.1
+    _, loss = logistic._loss(x, y)
+    weights = torch.randn(4, 4, generator=_rng(1)).double()
+
+    def objective(w: Tensor) -> Tensor:
+        entropy = nn.functional.cross_entropy(x @ w[:, :-1].T + w[:, -1], y)
+        return entropy + w[:, :-1].square().sum() / (2 * c * len(x))
+
+    value, gradient = loss(weights, c)
+    torch.testing.assert_close(value, objective(weights))
+    torch.testing.assert_close(gradient, torch.autograd.functional.jacobian(objective, weights))
+    hessian = torch.autograd.functional.hessian(objective, weights).reshape(16, 16).diagonal().reshape(4, 4)
+    expected = torch.cat([hessian[:, :-1], hessian[:, -1:] + 1 / (c * len(x))], 1)  # the bias bears no penalty
+    torch.testing.assert_close(loss.curvature(weights, c), expected)
+
+
+def test_many_rows_are_fitted_in_chunks_and_few_by_scikit_learn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logistic, "sklearn_solver", lambda x, y: "few")
+    monkeypatch.setattr(logistic, "chunked_solver", lambda x, y: "many")
+    found = [logistic.solver(torch.zeros(n, 1), torch.zeros(n)) for n in (logistic.FEW, logistic.FEW + 1)]
+    assert found == ["few", "many"]
+
+
+def _scripted(hits: list[int], n: int = 10) -> tuple[logistic.Solver, list[float]]:
     """A solver whose fits get these numbers of n validation rows right, and the list of C it was asked for."""
     asked: list[float] = []
 
-    def fit(c: float) -> linear.Classifier:
+    def fit(c: float) -> logistic.Classifier:
         right = hits[len(asked)]
         asked.append(c)
         bias = torch.where(torch.arange(n) < right, 1.0, -1.0)
@@ -208,7 +251,7 @@ def _scripted(hits: list[int], n: int = 10) -> tuple[linear.Solver, list[float]]
 )
 def test_the_path_takes_the_best_c_and_ends_after_two_falls_in_a_row(hits: list[int], chosen: float, fits: int) -> None:
     fit, asked = _scripted(hits)
-    _, c = linear.fit_path(fit, torch.zeros(10, 1), torch.ones(10, dtype=torch.long))
+    _, c = logistic.fit_path(fit, torch.zeros(10, 1), torch.ones(10, dtype=torch.long))
     assert c == pytest.approx(chosen)
     assert len(asked) == fits
 
@@ -260,7 +303,7 @@ def test_few_labels_are_measured_where_the_split_gives_them_and_noted_where_not(
 def test_the_card_follows_the_values_that_the_code_uses(monkeypatch: pytest.MonkeyPatch) -> None:
     before = LinearProbe().card()
     monkeypatch.setattr(linear_probe, "WIDTH", 7)
-    monkeypatch.setattr(linear, "TOLERANCE", 0.5)
+    monkeypatch.setattr(logistic, "TOLERANCE", 0.5)
     after = LinearProbe().card()
     assert {name for name in after if after[name] != before[name]} == {"equal width", "converged at"}
 
@@ -331,6 +374,24 @@ def test_a_category_counts_as_a_name_and_not_as_a_number() -> None:
     numbers = _Splits(*(code.float().unsqueeze(1) for code in codes))
     assert _narrow_accuracy(numbers, parity) < 90
     assert _narrow_accuracy(indicators(numbers), parity) == 100
+
+
+class _Clustered(_Encoder):
+    """The name is all that counts as content, and half of the names are never heard in training."""
+
+    core = "name"
+
+    def encode(self, x: Tensor) -> dict[str, Any]:
+        groups = super().encode(x)
+        return {"name": Discrete(2 * groups["name"].values, 4 * CLASSES), "z": groups["z"]}
+
+
+def test_a_discrete_core_is_read_as_indicators_and_scores_what_its_group_scores() -> None:
+    torch.manual_seed(0)
+    score = LinearProbe().score(_subject(Frozen(_Clustered(DataSpec("toy", (1, 4, 4), CLASSES, 400))), seed=1))
+    assert score.metrics["features"].value == 4 * CLASSES
+    assert score.metrics["accuracy_64"].value > 98  # as ordinals they would not separate
+    assert score.metrics["accuracy_64/name"] == score.metrics["accuracy_64"]
 
 
 def test_every_reported_metric_is_declared() -> None:
