@@ -16,7 +16,18 @@ from torch import Tensor
 from torch import distributions as D
 
 from suite.contract import Anchor, Measure, Metric, Score, Task
-from suite.measuring import BATCH, Channel, GaussianPrior, Subject, batches, bernoulli_nats, draw, fit_channel, grid
+from suite.measuring import (
+    BATCH,
+    Channel,
+    GaussianPrior,
+    Subject,
+    bare,
+    batches,
+    bernoulli_nats,
+    draw,
+    fit_channel,
+    grid,
+)
 
 #: Transmissions of each image; intact and ablated decodings share them.
 DRAWS = 2
@@ -223,7 +234,7 @@ class _Experiment:
                 q = self.channel.posterior(name, group, earlier, len(b))
                 z = self.sent[0][name][start : start + BATCH]
                 moments = _gaussian(self.channel.prior(name, z, earlier), z)
-                base = q.base_dist if isinstance(q, D.Independent) else q
+                base = bare(q) if isinstance(q, D.Distribution) else q
                 if isinstance(base, D.Normal) and moments is not None:
                     parts.setdefault(name, []).append((base.loc.flatten(1), base.scale.flatten(1), *moments))
                 earlier[name] = z
@@ -274,7 +285,7 @@ def _gaussian(prior: D.Distribution | GaussianPrior, z: Tensor) -> tuple[Tensor,
     if isinstance(prior, GaussianPrior):
         mean, scale = prior.mean, prior.variances.sqrt()
     else:
-        base = prior.base_dist if isinstance(prior, D.Independent) else prior
+        base = bare(prior)
         if not isinstance(base, D.Normal):
             return None
         mean, scale = base.loc.expand(z.shape).flatten(1), base.scale.expand(z.shape).flatten(1)

@@ -6,8 +6,10 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import Tensor
+from torch.distributions import Distribution, Independent, Normal
 
-from suite.contract import Baseline, Score
+from suite.contract import Baseline, Latents, Score, Values
 from suite.plugins import registry
 from tests import models
 
@@ -74,3 +76,28 @@ def test_a_vaes_bottleneck_earns_far_more_than_it_costs() -> None:
     assert score.metrics["rise_only/z"].value == pytest.approx(0, abs=0.05)  # there is no other group
     assert score.metrics["rise_shuffle_within_class/z"].value < score.metrics["rise/z"].value + 1e-6
     assert score.metrics["gradient/z"].value > 0
+
+
+@pytest.mark.parametrize("depth", [0, 1, 2])
+def test_units_are_counted_however_deep_their_distributions_are_wrapped(depth: int) -> None:
+    class Wrapped(Baseline):
+        """Four blocks' ink, and four units that are always at their prior."""
+
+        core = "z"
+
+        def encode(self, x: Tensor) -> Latents:
+            ink = torch.nn.functional.avg_pool2d(x, 14).flatten(1)
+            return {"z": wrap(Normal(torch.cat([10 * ink, 0 * ink], 1), torch.tensor([0.1] * 4 + [1.0] * 4)))}
+
+        def prior(self, name: str, earlier: Values) -> Distribution:
+            return wrap(Normal(torch.zeros(1, 8), torch.ones(1, 8)))
+
+        def decode(self, values: Values) -> Tensor:
+            return values["z"][:, :1, None, None].expand(-1, *self.spec.shape) - 1
+
+    def wrap(q: Distribution) -> Distribution:
+        for level in range(depth):
+            q = Independent(q, 1 - level)
+        return q
+
+    assert _score(Wrapped).metrics["active_units/z"].value == 4
