@@ -24,7 +24,18 @@ from torch import Tensor
 from torch import distributions as D
 
 from suite.contract import Anchor, Measure, Metric, Score, Task
-from suite.measuring import BATCH, Channel, GaussianPrior, Subject, batches, bernoulli_nats, draw, fit_channel, grid
+from suite.measuring import (
+    BATCH,
+    Channel,
+    GaussianPrior,
+    Subject,
+    bare,
+    batches,
+    bernoulli_nats,
+    draw,
+    fit_channel,
+    grid,
+)
 
 #: Transmissions of each image; intact and ablated decodings share them.
 DRAWS = 2
@@ -240,7 +251,7 @@ class _Experiment:
                 q = self.channel.posterior(name, group, earlier, len(b))
                 z = self.sent[0][name][start : start + BATCH]
                 moments = _gaussian(self.channel.prior(name, z, earlier), z)
-                base = _unwrapped(q) if isinstance(q, D.Distribution) else q
+                base = bare(q) if isinstance(q, D.Distribution) else q
                 if isinstance(base, D.Normal) and moments is not None:
                     parts.setdefault(name, []).append((base.loc.flatten(1), base.scale.flatten(1), *moments))
                 earlier[name] = z
@@ -286,18 +297,12 @@ def _batch_shape(prior: D.Distribution, like: Tensor) -> torch.Size:
     return like.shape[: like.ndim - len(prior.event_shape)]
 
 
-def _unwrapped(p: D.Distribution) -> D.Distribution:
-    while isinstance(p, D.Independent):
-        p = p.base_dist
-    return p
-
-
 def _gaussian(prior: D.Distribution | GaussianPrior, z: Tensor) -> tuple[Tensor, Tensor] | None:
     """Mean and standard deviation of every unit under the prior, each (N, d), or None for other families."""
     if isinstance(prior, GaussianPrior):
         mean, scale = prior.mean, prior.variances.sqrt()
     else:
-        base = _unwrapped(prior)
+        base = bare(prior)
         if not isinstance(base, D.Normal):
             return None
         mean, scale = base.loc.expand(z.shape).flatten(1), base.scale.expand(z.shape).flatten(1)

@@ -28,6 +28,7 @@ from suite.measuring import (
     Channel,
     GaussianPrior,
     Moments,
+    bare,
     discrete_groups,
     draw,
     fit_channel,
@@ -333,8 +334,7 @@ def _from_noise(prior: D.Distribution | GaussianPrior, like: Tensor, noise: Tens
     """The draw of a Gaussian prior that this standard normal noise (n, d) makes."""
     if isinstance(prior, GaussianPrior):
         return prior.sample(like, noise)
-    while isinstance(prior, D.Independent):
-        prior = prior.base_dist
+    prior = bare(prior)
     if type(prior) is not D.Normal:
         raise Unsupported(f"the core's prior is a {type(prior).__name__}: messages are made of normal noise")
     return (prior.loc + prior.scale * noise.to(like.dtype).view_as(like)).to(like.dtype)
