@@ -103,8 +103,13 @@ class AssociativeCompressionNetwork(Baseline):
         precision = (-2 * log_s).exp()
         fixed = (log_s + 0.5 * precision * (1 + m**2)).sum(1)
         slopes = torch.cat([0.5 * precision, -m * precision], 1).T
-        rows = torch.cat([mu**2, mu], 1).double().split(ROWS)
-        return torch.cat([(fixed + row @ slopes).argmin(1) for row in rows])
+        rows = torch.cat([mu**2, mu], 1).double()
+        prices = rows.new_empty(min(ROWS, len(rows)), len(fixed))  # one for all passes: the memory is what is slow
+        found = torch.empty(len(rows), dtype=torch.long, device=rows.device)
+        for start in range(0, len(rows), ROWS):
+            row = rows[start : start + ROWS]
+            found[start : start + ROWS] = torch.addmm(fixed, row, slopes, out=prices[: len(row)]).argmin(1)
+        return found
 
     def prior(self, name: str, earlier: Values) -> Distribution:
         if name == "neighbour":
@@ -129,18 +134,20 @@ def nearest_others(points: Tensor, k: int) -> Tensor:
     padding = -len(points) % BLOCK
     squares = F.pad(points.square().sum(1), (0, padding), value=math.inf)
     columns = F.pad(points, (0, 0, 0, padding)).T.contiguous()
-    found = []
+    distances = points.new_empty(ROWS, columns.shape[1])
+    found = torch.empty(len(points), k, dtype=torch.long, device=points.device)
     for start in range(0, len(points), ROWS):
         rows = points[start : start + ROWS]
-        distance = torch.addmm(squares, rows, columns, alpha=-2)  # less the row's own square, which ranks nothing
+        # Less the row's own square, which ranks nothing. Anew at every pass it would take gigabytes of the heap.
+        distance = torch.addmm(squares, rows, columns, alpha=-2, out=distances[: len(rows)])
         own = torch.arange(len(rows), device=points.device)
         distance[own, own + start] = math.inf
         blocks = distance.unflatten(1, (-1, BLOCK))
         near = blocks.amin(2).topk(min(k, blocks.shape[1]), largest=False).indices
         candidates = blocks.gather(1, near.unsqueeze(2).expand(-1, -1, BLOCK)).flatten(1)
         best = candidates.topk(k, largest=False).indices
-        found.append(near.gather(1, best // BLOCK) * BLOCK + best % BLOCK)
-    return torch.cat(found)
+        found[start : start + ROWS] = near.gather(1, best // BLOCK) * BLOCK + best % BLOCK
+    return found
 
 
 def _bernoulli_nats(logits: Tensor, x: Tensor) -> Tensor:

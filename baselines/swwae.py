@@ -362,16 +362,19 @@ class Switches:
     def pool(self, h: Tensor) -> tuple[Tensor, Tensor]:
         """Pools (N, C, H, W)."""
         what, index = F.max_pool2d(h, self.size, return_indices=True)
-        width = h.shape[-1]
-        return what, index // width % self.size * self.size + index % width % self.size
+        place = torch.arange(self.size**2, device=h.device).view(self.size, self.size)
+        # A table of the places: looked up, since dividing integers is slow.
+        table = place.repeat(h.shape[-2] // self.size, h.shape[-1] // self.size).flatten()
+        return what, table.take(index)
 
     def unpool(self, what: Tensor, where: Tensor) -> Tensor:
         """Puts each value at its place, zeros elsewhere: (N, C, H, W)."""
         height, width = (self.size * side for side in what.shape[-2:])
         top = torch.arange(0, height, self.size, device=what.device).view(-1, 1)
         left = torch.arange(0, width, self.size, device=what.device)
-        index = (top + where // self.size) * width + left + where % self.size
-        return F.max_unpool2d(what, index, self.size)
+        inside = torch.arange(self.size, device=what.device)
+        offsets = (inside.view(-1, 1) * width + inside).flatten()  # of each place from the window's first pixel
+        return F.max_unpool2d(what, top * width + left + offsets.take(where), self.size)
 
     def group(self, where: Tensor) -> Group:
         """What is handed over: an integer of P^2 classes for each value."""
