@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.distributions import Categorical, Distribution, Normal
 from torch.nn import functional as F
 
-from suite.contract import Baseline, Batch, DataSpec, Discrete, Latents, TrainSet, UserError, Values
+from suite.contract import Baseline, Batch, DataSpec, Discrete, Latents, TrainSet, UserError, Values, image_nats
 
 #: Images per pass where no gradients are needed.
 CHUNK = 1000
@@ -76,7 +76,7 @@ class AssociativeCompressionNetwork(Baseline):
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         mu = self.encoder(batch.x)
-        distortion = _bernoulli_nats(self.decoder(mu + torch.randn_like(mu)), batch.x)
+        distortion = image_nats(self.decoder(mu + torch.randn_like(mu)), batch.x)
         which = torch.randint(self.neighbours.shape[1], (len(mu), 1), device=mu.device)
         neighbour = self.neighbours[batch.index].gather(1, which).squeeze(1)
         rate = unit_kl(mu, *self.prior_network(self.codes[neighbour]).chunk(2, dim=1))
@@ -148,8 +148,3 @@ def nearest_others(points: Tensor, k: int) -> Tensor:
         best = candidates.topk(k, largest=False).indices
         found[start : start + ROWS] = near.gather(1, best // BLOCK) * BLOCK + best % BLOCK
     return found
-
-
-def _bernoulli_nats(logits: Tensor, x: Tensor) -> Tensor:
-    """-log p(x) under pixel Bernoullis, summed over pixels, (N,)."""
-    return F.binary_cross_entropy_with_logits(logits, x, reduction="none").flatten(1).sum(1)

@@ -6,9 +6,8 @@
 from __future__ import annotations
 
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from suite.contract import Baseline, Batch, DataSpec, Latents, UserError, Values
+from suite.contract import Baseline, Batch, DataSpec, Latents, UserError, Values, image_nats
 
 
 class Autoencoder(Baseline):
@@ -33,8 +32,7 @@ class Autoencoder(Baseline):
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         logits = self.decoder(self.encoder(batch.x))
-        nats = F.binary_cross_entropy_with_logits(logits, batch.x, reduction="none")
-        return {"loss": nats.flatten(1).sum(1)}
+        return {"loss": image_nats(logits, batch.x)}
 
     def encode(self, x: Tensor) -> Latents:
         return {"z": self.encoder(x)}

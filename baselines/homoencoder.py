@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.distributions import Categorical, Distribution, Normal
 from torch.nn import functional as F
 
-from suite.contract import Baseline, Batch, DataSpec, Latents, TrainSet, UserError, Values
+from suite.contract import Baseline, Batch, DataSpec, Latents, TrainSet, UserError, Values, image_nats
 
 #: Support sets behind each class code that is kept, drawn as in training (fewer where the class has fewer images).
 ROUNDS = 200
@@ -140,7 +140,7 @@ class Homoencoder(Baseline):
         q_c = self.class_posterior(self.draw_supports(present))
         c = _draw(q_c)[row]
         q_z = self.image_posterior(batch.x, c)
-        distortion = _bernoulli_nats(self._logits(c, _draw(q_z)), batch.x)
+        distortion = image_nats(self._logits(c, _draw(q_z)), batch.x)
         rate_z = _kl(q_z, _halves(self.image_prior(c)))
         rate_c = (_kl(q_c, _standard(q_c)) / self.sizes[present])[row]
         return {"loss": distortion + rate_z + rate_c, "distortion": distortion, "rate_z": rate_z, "rate_c": rate_c}
@@ -173,7 +173,7 @@ class Homoencoder(Baseline):
         for k, c in enumerate(self.codes):
             q = _halves(self.image_head(F.relu(body + self.from_class(c))))
             prior = priors[0][k], priors[1][k]
-            nats.append(_bernoulli_nats(self._logits(c.expand(len(x), -1), q[0]), x) + _kl(q, prior))
+            nats.append(image_nats(self._logits(c.expand(len(x), -1), q[0]), x) + _kl(q, prior))
         return self._log_frequencies() - torch.stack(nats, 1)
 
     def _log_frequencies(self) -> Tensor:
@@ -220,8 +220,8 @@ class Homoencoder(Baseline):
         q_z = self.image_posterior(x, c)
         z = _draw(q_z)
         held = z.detach().requires_grad_()
-        partial = torch.autograd.grad(_bernoulli_nats(self._logits(c, held), x).sum(), [held, c])
-        nats = _bernoulli_nats(self._logits(c, z), x) + _kl(q_z, _halves(self.image_prior(c)))
+        partial = torch.autograd.grad(image_nats(self._logits(c, held), x).sum(), [held, c])
+        nats = image_nats(self._logits(c, z), x) + _kl(q_z, _halves(self.image_prior(c)))
         (total,) = torch.autograd.grad(nats.sum(), c)
         norms = {}
         for name, gradient, code in (("z", partial[0], held), ("c", partial[1], c), ("c_total", total, c)):
@@ -369,11 +369,6 @@ def _kl(q: Gaussian, p: Gaussian) -> Tensor:
     """KL(q || p) of diagonal Gaussians in nats, (N,)."""
     (mu, log_sigma), (m, log_s) = q, p
     return (log_s - log_sigma + 0.5 * ((2 * (log_sigma - log_s)).exp() + ((mu - m) / log_s.exp()) ** 2 - 1)).sum(1)
-
-
-def _bernoulli_nats(logits: Tensor, x: Tensor) -> Tensor:
-    """-log p(x) under pixel Bernoullis, summed over pixels, (N,)."""
-    return F.binary_cross_entropy_with_logits(logits, x, reduction="none").flatten(1).sum(1)
 
 
 # --- k-means --------------------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution, Normal, kl_divergence
 from torch.nn import functional as F
 
-from suite.contract import Baseline, Batch, DataSpec, Latents, UserError, Values
+from suite.contract import Baseline, Batch, DataSpec, Latents, UserError, Values, image_nats
 
 # --- bands: linear, exactly invertible, without parameters ----------------------------------------------------
 
@@ -140,8 +140,7 @@ class UNetAutoencoder(Baseline):
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         logits = self.decode(self._codes(batch.x))
-        nats = F.binary_cross_entropy_with_logits(logits, batch.x, reduction="none")
-        return {"loss": nats.flatten(1).sum(1)}
+        return {"loss": image_nats(logits, batch.x)}
 
     def _codes(self, x: Tensor) -> dict[str, Tensor]:
         skip0 = self.enter(x)  # (N, 4, 28, 28)
@@ -255,7 +254,7 @@ class BandAutoencoder(Baseline):
         return {"z": lowest, "skip0": fine, "skip1": middle}
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
-        return {"loss": bernoulli_nats(self.decode(self.encode(batch.x)), batch.x)}
+        return {"loss": image_nats(self.decode(self.encode(batch.x)), batch.x)}
 
     def encode(self, x: Tensor) -> dict[str, Tensor]:
         return {name: self.encoders[name](band) for name, band in self._bands(x).items()}
@@ -333,7 +332,7 @@ class VariationalSkipAutoencoder(Baseline):
         state = F.relu(self.skip1(state, q["skip1"].rsample()))
         p["skip0"] = self.skip0.prior(state)
         q["skip0"] = self.skip0.posterior(state, h0, p["skip0"])
-        distortion = bernoulli_nats(self.skip0(state, q["skip0"].rsample()), batch.x)
+        distortion = image_nats(self.skip0(state, q["skip0"].rsample()), batch.x)
         rates = {name: kl_divergence(q[name], p[name]).flatten(1).sum(1) for name in q}
         loss = distortion + sum(self.betas[name] * rate for name, rate in rates.items())
         return {"loss": loss, "distortion": distortion} | {f"rate/{name}": rate for name, rate in rates.items()}
@@ -415,11 +414,6 @@ def twice(channels: int, out: int) -> nn.Sequential:
 def channels_last(x: Tensor) -> Tensor:
     """The same maps (N, C, H, W), with a pixel's channels side by side in memory."""
     return x.contiguous(memory_format=torch.channels_last)
-
-
-def bernoulli_nats(logits: Tensor, x: Tensor) -> Tensor:
-    """-log p(x) under pixel Bernoullis, summed over pixels, (N,)."""
-    return F.binary_cross_entropy_with_logits(logits, x, reduction="none").flatten(1).sum(1)
 
 
 def check_size(spec: DataSpec, name: str) -> None:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.distributions import Categorical, Distribution, Normal
 from torch.nn import functional as F
 
-from suite.contract import Baseline, Batch, DataSpec, Latents, UserError, Values
+from suite.contract import Baseline, Batch, DataSpec, Latents, UserError, Values, image_nats
 
 
 class VAE(Baseline):
@@ -38,7 +38,7 @@ class VAE(Baseline):
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         mu, log_sigma = self.encoder(batch.x).chunk(2, dim=1)
         z = mu + log_sigma.exp() * torch.randn_like(mu)
-        distortion, rate = bernoulli_nats(self.decoder(z), batch.x), gaussian_rate(mu, log_sigma)
+        distortion, rate = image_nats(self.decoder(z), batch.x), gaussian_rate(mu, log_sigma)
         return {"loss": distortion + rate, "distortion": distortion, "rate": rate}
 
     def encode(self, x: Tensor) -> Latents:
@@ -95,7 +95,7 @@ class ConditionalVAE(Baseline):
         assert batch.y is not None  # the loop hands labels to every model that declares supervision
         mu, log_sigma = self._posterior(batch.x, batch.y)
         z = mu + log_sigma.exp() * torch.randn_like(mu)
-        distortion = bernoulli_nats(self.decode({"y": batch.y, "z": z}), batch.x)
+        distortion = image_nats(self.decode({"y": batch.y, "z": z}), batch.x)
         rate = gaussian_rate(mu, log_sigma)
         label = F.cross_entropy(self.classifier(batch.x), batch.y, reduction="none")
         return {"loss": distortion + rate + label, "distortion": distortion, "rate": rate, "label": label}
@@ -114,11 +114,6 @@ class ConditionalVAE(Baseline):
 
     def decode(self, values: Values) -> Tensor:
         return self.decoder(torch.cat([values["z"], self._one_hot(values["y"])], 1))
-
-
-def bernoulli_nats(logits: Tensor, x: Tensor) -> Tensor:
-    """-log p(x) under pixel Bernoullis, summed over pixels, (N,)."""
-    return F.binary_cross_entropy_with_logits(logits, x, reduction="none").flatten(1).sum(1)
 
 
 def gaussian_rate(mu: Tensor, log_sigma: Tensor) -> Tensor:

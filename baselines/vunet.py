@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.distributions import Bernoulli, Categorical, Distribution, Independent, MixtureSameFamily, Normal
 from torch.nn import functional as F
 
-from suite.contract import Baseline, Batch, DataSpec, Discrete, Latents, TrainSet, UserError, Values
+from suite.contract import Baseline, Batch, DataSpec, Discrete, Latents, TrainSet, UserError, Values, image_nats
 
 # --- the shape estimator e(x): a fixed function of the image, without parameters ----------------------------------
 
@@ -362,7 +362,7 @@ class VUNet(Baseline):
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         shape, logits, rate = self._transmit(batch.x)
-        nats = F.binary_cross_entropy_with_logits(logits, batch.x, reduction="none").flatten(1).sum(1)
+        nats = image_nats(logits, batch.x)
         price = self.mixture.nats(shape)
         return {"loss": nats + rate + price, "distortion": nats, "rate": rate, "shape": price}
 

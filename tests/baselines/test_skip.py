@@ -20,7 +20,6 @@ from baselines.skip import (
     FilteredSkipAutoencoder,
     UNetAutoencoder,
     VariationalSkipAutoencoder,
-    bernoulli_nats,
     decomposition,
     enlarge,
     haar_bands,
@@ -28,7 +27,7 @@ from baselines.skip import (
     low,
 )
 from suite import data
-from suite.contract import Baseline, Batch, DataSpec, UserError
+from suite.contract import Baseline, Batch, DataSpec, UserError, image_nats
 
 #: The first example of a property loads what torch needs.
 UNTIMED = hypothesis.settings(deadline=None, max_examples=50)
@@ -233,7 +232,7 @@ def test_the_loss_is_the_bound_that_the_groups_say_and_has_its_gradient(digits: 
     terms = model.loss(Batch(x, None, torch.arange(len(x)), 0.0))
     torch.manual_seed(1)
     values, rates = walk(model, x)
-    expected = {"distortion": bernoulli_nats(model.decode(values), x)} | {f"rate/{n}": r for n, r in rates.items()}
+    expected = {"distortion": image_nats(model.decode(values), x)} | {f"rate/{n}": r for n, r in rates.items()}
     expected["loss"] = sum(expected.values())
     for name, term in expected.items():
         torch.testing.assert_close(terms[name], term)
@@ -300,8 +299,8 @@ def test_a_price_keeps_the_image_in_the_core_and_a_naive_skip_does_not(digits: d
         trained(model, digits, 150)
         with torch.no_grad():
             values = walk(model, x)[0] if isinstance(model, VariationalSkipAutoencoder) else dict(model.encode(x))
-            intact = bernoulli_nats(model.decode(values), x).mean()
-            rise = {n: float(bernoulli_nats(model.decode({**values, n: v.roll(1, 0)}), x).mean() - intact)
+            intact = image_nats(model.decode(values), x).mean()
+            rise = {n: float(image_nats(model.decode({**values, n: v.roll(1, 0)}), x).mean() - intact)
                     for n, v in values.items()}  # fmt: skip
         rises[type(model)] = rise["z"] / sum(rise.values())
     print(rises)
