@@ -188,7 +188,7 @@ def test_the_reference_is_searched_and_never_worse_than_its_projection() -> None
     searched, projected = pca_outputs(train, x, 8, 100)
     gain = decibels(searched, x) - decibels(projected, x)
     assert float(gain.min()) >= 0
-    assert float(gain.mean()) > 0.05
+    assert float(gain.mean()) > 0.02
     assert all(torch.equal(exact, x) for exact in pca_outputs(train, x, PIXELS, 100))
 
 
