@@ -292,8 +292,8 @@ BREAKS = (
     Break(
         "a unit is looked for under one wrapping alone",
         "tasks/latent_ablation.py",
-        "    while isinstance(p, D.Independent):",
-        "    if isinstance(p, D.Independent):",
+        "base = bare(q) if isinstance(q, D.Distribution) else q",
+        "base = q.base_dist if isinstance(q, D.Independent) else q",
         "tasks/test_latent_ablation.py::test_units_count_as_active_however_often_their_normal_is_wrapped",
     ),
     # --- the probe

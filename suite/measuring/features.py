@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.distributions import Categorical, Distribution, Independent
+from torch.distributions import Categorical, Distribution
 
 from suite import seeds
 from suite.errors import Unsupported
-from suite.measuring.trust import Frozen, mode
+from suite.measuring.trust import Frozen, bare, mode
 from suite.training import Discrete
 
 #: Features wider than this are projected to this many numbers.
@@ -85,9 +85,8 @@ def classes_of(group: Resolved) -> int:
     """Returns how many values each position of a group of integers can take; 0 for a group of real numbers."""
     if isinstance(group, Discrete):
         return group.classes
-    while isinstance(group, Independent):
-        group = group.base_dist
-    return group.logits.shape[-1] if isinstance(group, Categorical) else 0
+    base = bare(group) if isinstance(group, Distribution) else group
+    return base.logits.shape[-1] if isinstance(base, Categorical) else 0
 
 
 def default_features(value: Tensor, classes: int) -> Tensor:
