@@ -32,7 +32,7 @@ from baselines.vunet import (
 )
 from suite import data, training
 from suite.contract import Baseline, Batch, DataSpec, UserError
-from suite.measuring import coding
+from suite.measuring import charge
 from suite.measuring.trust import Frozen
 
 SPEC = DataSpec("toy", (1, 28, 28), 10, 100)
@@ -158,7 +158,7 @@ def test_the_suite_charges_the_shape_what_the_loss_says_it_costs() -> None:
     bits = digits().test.binary[:50]
     frozen = Frozen(model)
     shape = frozen.encode(bits)["shape"]
-    rate, _, exact = coding.charge(shape, frozen.prior("shape", {}), shape.values, "shape")
+    rate, _, exact = charge(shape, frozen.prior("shape", {}), shape.values, "shape")
     assert exact
     torch.testing.assert_close(rate.float(), model.mixture.nats(shape.values.float()), rtol=1e-4, atol=1e-2)
 
