@@ -82,7 +82,6 @@ def _evidence(rows: Sequence[Row], kept: PerImage) -> Evidence:
     images = max(row.images for row in rows)
     variance = np.array([row.seed_variance * len(row.seeds) for row in rows])
     deterministic = np.zeros(len(rows), dtype=bool)
-    errors = np.array([_standard_error(row) for row in rows])
     means: dict[int, Floats] = {}
     for i, row in enumerate(rows):
         values = kept.of(row)
@@ -92,7 +91,7 @@ def _evidence(rows: Sequence[Row], kept: PerImage) -> Evidence:
             deterministic[i] = bool((values == values[:1]).all())
             # What differs between seeds image by image also differs in their means, however close three of these lie.
             variance[i] = max(variance[i], values.var(axis=0, ddof=1).mean() / images)
-    covariance = np.diag(errors**2)
+    covariance = np.diag(_standard_errors(rows) ** 2)
     if means:
         paired = np.array(list(means))
         covariance[np.ix_(paired, paired)] = _covariance(list(means.values()), all_paired=len(means) == len(rows))
@@ -107,11 +106,10 @@ def _evidence(rows: Sequence[Row], kept: PerImage) -> Evidence:
     )
 
 
-def _standard_error(row: Row) -> float:
-    """The standard error over images; 0 where the score is not a mean over images: its seeds tell all that is known."""
-    if math.isnan(row.image_quantile):
-        return 0.0
-    return row.image_quantile / float(statistics.image_part(1.0, row.images or None))
+def _standard_errors(rows: Sequence[Row]) -> Floats:
+    """Standard errors over images; 0 where a score is not a mean over images: its seeds tell all that is known."""
+    quantiles = np.nan_to_num([row.image_quantile for row in rows])
+    return np.asarray(quantiles / statistics.image_part(1.0, [row.images or np.inf for row in rows]))
 
 
 def _covariance(values: Sequence[Floats], all_paired: bool) -> Floats:

@@ -38,8 +38,8 @@ SEED = 20
 #: Draws behind a critical value; WORK / K^2 for many models.
 DRAWS, FEWEST_DRAWS, WORK = 5000, 400, 1e8
 
-#: Of many models with images of their own each, those that are looked at first in a draw.
-EXTREMES = 16
+#: Of so many models with images of their own each, the most extreme ones are looked at first in a draw.
+MANY, EXTREMES = 64, 4
 
 Bools = NDArray[np.bool_]
 Singles = NDArray[np.float32]
@@ -119,19 +119,19 @@ def draws(evidence: Evidence, seeds: Luck, rng: np.random.Generator) -> Singles:
     x = rng.standard_normal((k, count), dtype=np.float32)
     finite = np.flatnonzero(np.isfinite(seeds.df))
     x[finite] /= np.sqrt(rng.chisquare(seeds.df[finite, None], (len(finite), count)) / seeds.df[finite, None])
-    x *= np.sqrt(seeds.variance)[:, None]
-    g = _root(evidence.covariance) @ rng.standard_normal((k, count), dtype=np.float32)
+    x *= np.sqrt(seeds.variance).astype(np.float32)[:, None]
+    g = _images(evidence.covariance, rng.standard_normal((k, count), dtype=np.float32))
     if np.isfinite(evidence.images):
-        g /= np.sqrt(rng.chisquare(evidence.images - 1, count) / (evidence.images - 1))
+        g /= np.sqrt(rng.chisquare(evidence.images - 1, count) / (evidence.images - 1)).astype(np.float32)
     return np.asarray(x + g, dtype=np.float32)
 
 
-def _root(covariance: Floats) -> Singles:
-    """A with A A^T = covariance, which may be singular: two models may be one."""
+def _images(covariance: Floats, normal: Singles) -> Singles:
+    """Draws of this covariance, which may be singular (two models may be one), from independent ones."""
     if _independent(covariance):
-        return np.diag(np.sqrt(np.diag(covariance))).astype(np.float32)
+        return normal * np.sqrt(np.diag(covariance)).astype(np.float32)[:, None]
     values, vectors = np.linalg.eigh(covariance)
-    return np.asarray(vectors * np.sqrt(np.maximum(values, 0.0)), dtype=np.float32)
+    return np.asarray((vectors * np.sqrt(np.maximum(values, 0.0))).astype(np.float32) @ normal)
 
 
 def _independent(covariance: Floats) -> bool:
@@ -170,33 +170,60 @@ class Column:
         self._chosen = np.ix_(chosen, chosen)
         part = evidence.of(chosen)
         self._draws = draws(part, Luck(seeds.variance[chosen], seeds.df[chosen]), rng)
-        own = unit[self._chosen]
+        own, self._size = unit[self._chosen], np.abs(self.statistic[self._chosen])
         self._weight = np.divide(1.0, own, out=np.zeros_like(own), where=own > 0).astype(np.float32)
-        self._scale: Floats | None = None
-        if _independent(part.covariance):
-            # |x_j - x_k| / sqrt(T_jk) <= sqrt(z_j^2 + z_k^2) with z_k = x_k / its own deviation (Cauchy-Schwarz).
-            self._scale = np.sqrt(seeds.variance[chosen] + np.diag(part.covariance))
+        self._bound = _bound(self._draws, seeds.variance[chosen], part.covariance)
         self._maxima: Singles | None = None
 
     def maxima(self) -> Singles:
         """Returns each draw's largest statistic among the pairs that are not yet separated, (draws,)."""
         if self._maxima is None:
-            x, weight, scale = self._draws, self._weight, self._scale
-            fast = scale is not None and len(x) > 4 * EXTREMES and bool(scale.all())
-            self._maxima = _largest_of_independent(x, weight, scale) if fast else _largest(x, weight)  # type: ignore[arg-type]
+            self._maxima = _largest(self._draws, self._weight, self._bound)
         return self._maxima
 
     def separate(self, critical: float) -> bool:
         """Takes the pairs over a critical value out of the rest; returns whether there were any."""
-        over = (np.abs(self.statistic[self._chosen]) > critical) & (self._weight > 0)
+        over = (self._size > critical) & (self._weight > 0)
         if over.any():
             self._weight[over] = 0.0
             self._maxima = None
         return bool(over.any())
 
 
-def _largest(x: Singles, weight: Singles) -> Singles:
+@dataclass(frozen=True)
+class _Bound:
+    """What no statistic of a model without a partner of images can exceed.
+
+    |x_j - x_k| / sqrt(T_jk) <= sqrt(z_j^2 + z_k^2), z_k = x_k over its own deviation (Cauchy-Schwarz): of many models
+    with images of their own only the most extreme can have the largest statistic.
+
+    Attributes:
+        z: (K, draws) absolute.
+        deviation: (K, K) sqrt(T_jk).
+        extremes: (EXTREMES, draws) the models of the largest z.
+    """
+
+    z: Singles
+    deviation: Singles
+    extremes: NDArray[np.intp]
+
+
+def _bound(x: Singles, variance: Floats, covariance: Floats) -> _Bound | None:
+    """Returns the bound where models are many, and no two share their images."""
+    total = (variance + np.diag(covariance)).astype(np.float32)
+    if len(x) <= MANY or not total.all() or not _independent(covariance):
+        return None
+    z = np.asarray(np.abs(x) / np.sqrt(total)[:, None], dtype=np.float32)
+    extremes = np.argpartition(z, len(z) - EXTREMES, axis=0)[-EXTREMES:]
+    deviation = np.asarray(np.sqrt(total[:, None] + total[None]), dtype=np.float32)
+    return _Bound(z, deviation, extremes)
+
+
+def _largest(x: Singles, weight: Singles, bound: _Bound | None) -> Singles:
+    """Each draw's largest |x_j - x_k| weight_jk, (draws,)."""
     best = np.zeros(x.shape[1], dtype=np.float32)
+    if bound is not None:
+        return _largest_of_extremes(x, weight, bound, best)
     for j in range(len(x) - 1):
         others = j + 1 + np.flatnonzero(weight[j, j + 1 :])
         if len(others):
@@ -205,19 +232,18 @@ def _largest(x: Singles, weight: Singles) -> Singles:
     return best
 
 
-def _largest_of_independent(x: Singles, weight: Singles, scale: Floats) -> Singles:
-    """As ``_largest``, by the pairs of the most extreme models, where no other pair can reach their maximum."""
-    z = np.abs(x) / scale[:, None].astype(np.float32)
-    order = np.argpartition(z, len(z) - EXTREMES - 1, axis=0)[len(z) - EXTREMES - 1 :]
-    number = np.arange(x.shape[1])
-    best = np.zeros(x.shape[1], dtype=np.float32)
-    for j in order[1:]:
-        gaps = np.abs(x - x[j, number]) * weight.take(j, axis=1)
+def _largest_of_extremes(x: Singles, weight: Singles, bound: _Bound, best: Singles) -> Singles:
+    """As ``_largest``: first the pairs of the most extreme models, then those of any other that could have a larger."""
+    draw = np.arange(x.shape[1])
+    for j in bound.extremes:
+        gaps = np.abs(x - x[j, draw]) * weight.take(j, axis=1)
         np.maximum(best, gaps.max(axis=0), out=best)
-    # |x_j - x_k| <= sqrt(z_j^2 + z_k^2) sqrt(T_jk), and the largest of sqrt(T_jk) / u_jk is that of the fewest pairs.
-    tight = (weight * np.sqrt(scale[:, None] ** 2 + scale[None] ** 2)).max()
-    unsure = np.flatnonzero(np.sqrt(2) * z[order[0], number] * tight > best)
-    best[unsure] = _largest(x[:, unsure], weight)
+    tight = float((weight * bound.deviation).max()) * np.sqrt(2.0)
+    beyond = bound.z * tight > best
+    beyond[bound.extremes, draw] = False
+    for i in np.flatnonzero(beyond.any(axis=0)):
+        j = np.flatnonzero(beyond[:, i])
+        best[i] = max(best[i], (np.abs(x[j, i, None] - x[None, :, i]) * weight[j]).max())
     return best
 
 

@@ -74,7 +74,7 @@ def fit_prior(variances: Floats, df: Floats) -> Prior:
     known = variances > 0
     variances, df = variances[known], df[known]
     if len(variances) < FEWEST:
-        return Prior(0.0, np.nan, len(variances))
+        return Prior(0.0, 0.0, len(variances))
     logs = _logs(variances, df)
     center = np.median(logs)
     # 1.4826 times the median deviation is the standard deviation of a normal sample.
