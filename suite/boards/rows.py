@@ -7,6 +7,7 @@ import math
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
@@ -148,7 +149,8 @@ def table_of(rows: Sequence[Row]) -> pd.DataFrame:
     """Returns rows as a table, a column per field."""
     import pandas as pd
 
-    return pd.DataFrame({name: [getattr(row, name) for row in rows] for name in FIELDS})
+    columns = zip(*map(attrgetter(*FIELDS), rows), strict=True)
+    return pd.DataFrame(dict(zip(FIELDS, map(list, columns), strict=True)))
 
 
 def rows_of(board: pd.DataFrame) -> list[Row]:

@@ -214,9 +214,12 @@ def _bound(x: Singles, variance: Floats, covariance: Floats) -> _Bound | None:
     if len(x) <= MANY or not total.all() or not _independent(covariance):
         return None
     z = np.asarray(np.abs(x) / np.sqrt(total)[:, None], dtype=np.float32)
-    extremes = np.argpartition(z, len(z) - EXTREMES, axis=0)[-EXTREMES:]
+    rest, draw, extremes = z.copy(), np.arange(z.shape[1]), []
+    for _ in range(EXTREMES):
+        extremes.append(rest.argmax(axis=0))
+        rest[extremes[-1], draw] = -1
     deviation = np.asarray(np.sqrt(total[:, None] + total[None]), dtype=np.float32)
-    return _Bound(z, deviation, extremes)
+    return _Bound(z, deviation, np.array(extremes))
 
 
 def _largest(x: Singles, weight: Singles, bound: _Bound | None) -> Singles:
