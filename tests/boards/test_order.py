@@ -36,6 +36,10 @@ def test_two_equal_models_on_top_have_no_sole_winner() -> None:
     assert places(above([top, top]))[1].tolist() == [2, 2, 3]
 
 
+def test_a_model_is_not_above_one_that_only_others_beat() -> None:
+    assert above([better("ac")]).tolist() == better("ac").tolist()
+
+
 def test_one_column_of_three_that_disagrees_does_not_undo_two() -> None:
     one, other = better("ab", names="ab"), better("ba", names="ab")
     assert above([one, one, other])[0, 1]
