@@ -70,7 +70,8 @@ def run(
     from suite.tracking import open_tracker
 
     mirror = functools.partial(open_tracker, tracking)
-    return frame(execute(selection, Execution(**execution), mirror=mirror, quiet=not progress).records)
+    outcome = execute(selection, Execution(**execution), mirror=mirror, quiet=not progress)
+    return frame(outcome.records, [outcome.plan.workspace])
 
 
 def load_records(*folders: str | Path) -> pd.DataFrame:

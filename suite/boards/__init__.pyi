@@ -3,10 +3,14 @@ from .board import frame as frame
 from .board import load_records as load_records
 from .board import select as select
 from .comparison import compare as compare
+from .rows import FIELDS as FIELDS
 from .rows import MIN_SEEDS as MIN_SEEDS
 from .rows import MODEL as MODEL
 from .rows import SECTION as SECTION
 from .rows import TASK as TASK
+from .rows import Row as Row
+from .rows import parts as parts
+from .rows import plain as plain
 from .rows import rows_of as rows_of
 from .statistics import Floats as Floats
 from .statistics import linearized_ratio as linearized_ratio

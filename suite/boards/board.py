@@ -14,8 +14,10 @@ import numpy as np
 import pandas as pd
 
 from suite import records as store
-from suite.boards.ranking import ordered, with_ranks
-from suite.boards.rows import SECTION, TASK, results
+from suite.boards.cells import cells
+from suite.boards.per_image import PerImage
+from suite.boards.ranking import ordered, rank
+from suite.boards.rows import SECTION, TASK, table_of
 from suite.errors import UserError, nearest
 
 if TYPE_CHECKING:
@@ -46,31 +48,51 @@ def load_records(*folders: str | Path, warnings: list[str] | None = None) -> Dat
         warnings: Takes one line per corrupt record and per alarm; without it they are logged.
     """
     with store.uncollected():
-        return frame(store.read_raw(folders, warnings))
+        return frame(store.read_raw(folders, warnings), folders)
 
 
-def frame(records: Iterable[Mapping[str, Any]]) -> DataFrame:
+def frame(records: Iterable[Mapping[str, Any]], folders: Sequence[str | Path] = ()) -> DataFrame:
     """Turns records into a table with one row per record.
 
     Columns: the record's own plain fields; ``task_params`` and ``baseline_params`` as JSON; ``engine`` and the
     digests among the ingredients; the costs; ``metrics`` (the record's own mapping); and ``metric:<name>``, the
     value of each metric, NaN where the record has none.
+
+    Args:
+        records: As plain dicts.
+        folders: Workspaces that hold the records' per-image values; the table's ``attrs`` keep them for ``board``.
     """
     rows = list(records)
-    ingredients = [raw.get("ingredients") or {} for raw in rows]
-    checkpoints = [found.get("checkpoint") or {} for found in ingredients]
-    costs = [raw.get("cost") or {} for raw in rows]
+    metrics = [raw.get("metrics", {}) for raw in rows]
     canonical = _Canonical()
+    columns = _own(rows, canonical) | _sources(rows, canonical) | _costs(rows)
+    data = pd.DataFrame(columns | {"metrics": metrics} | _values(metrics))
+    data.attrs["folders"] = tuple(map(str, folders))
+    return data
+
+
+def _own(rows: Sequence[Mapping[str, Any]], canonical: _Canonical) -> dict[str, list[Any]]:
+    """Returns the record's own fields."""
     columns: dict[str, list[Any]] = {name: [raw.get(name) for raw in rows] for name in _PLAIN}
     columns |= {name: [canonical[raw.get(name)] for raw in rows] for name in ("task_params", "baseline_params")}
-    columns |= {name: [tuple(raw.get(name) or ()) for raw in rows] for name in ("flags", "notes")}
-    columns["engine"] = [found.get("engine", 0) for found in checkpoints]
-    columns["data_hash"] = [found.get("dataset", "") for found in checkpoints]
-    columns["baseline_digest"] = [canonical[found.get("baseline")] for found in checkpoints]
-    columns["task_digest"] = [canonical[found.get("task")] for found in ingredients]
-    columns |= {name: [cost.get(name) for cost in costs] for name in _COSTS}
-    columns["metrics"] = [raw.get("metrics", {}) for raw in rows]
-    return pd.DataFrame(columns | _values(columns["metrics"]))
+    return columns | {name: [tuple(raw.get(name) or ()) for raw in rows] for name in ("flags", "notes")}
+
+
+def _sources(rows: Sequence[Mapping[str, Any]], canonical: _Canonical) -> dict[str, list[Any]]:
+    """Returns what stands in the record's key: the engine, and what the data and the sources were."""
+    ingredients = [raw.get("ingredients") or {} for raw in rows]
+    checkpoints = [found.get("checkpoint") or {} for found in ingredients]
+    return {
+        "engine": [found.get("engine", 0) for found in checkpoints],
+        "data_hash": [found.get("dataset", "") for found in checkpoints],
+        "baseline_digest": [canonical[found.get("baseline")] for found in checkpoints],
+        "task_digest": [canonical[found.get("task")] for found in ingredients],
+    }
+
+
+def _costs(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+    costs = [raw.get("cost") or {} for raw in rows]
+    return {name: [cost.get(name) for cost in costs] for name in _COSTS}
 
 
 def _values(metrics: Sequence[Mapping[str, Any]]) -> dict[str, list[float]]:
@@ -111,6 +133,7 @@ def board(
     seeds: Sequence[int] = (),
     sort: str | None = None,
     all_versions: bool = False,
+    folders: Sequence[str | Path] | None = None,
 ) -> DataFrame:
     """Computes the board.
 
@@ -125,10 +148,11 @@ def board(
         seeds: The seeds that count.
         sort: ``name``, ``overall``, a task or a metric; by default the overall order, else the first column.
         all_versions: Also show columns of older task versions and tables of older engines.
+        folders: Workspaces that may hold the per-image values, by which models are compared; by default those that
+            the records were loaded from.
 
     Returns:
-        One row per (section, task column, model), in the order of the page; the columns say what was measured
-        (``value``, ``half``, ``seeds``, ``expected``, ``rank_best``, ...) or why not (``status``, ``reason``).
+        One row per (section, task column, model), in the order of the page; the columns are the fields of ``Row``.
 
     Raises:
         UserError: If a name is not among the records, or nothing is left to show.
@@ -139,10 +163,11 @@ def board(
         data = data[data["seed"].isin(seeds)]
     if data.empty:
         raise UserError("no records to show")
+    kept = PerImage(data.attrs.get("folders", ()) if folders is None else folders)
     with store.uncollected():
-        cells = pd.DataFrame(results(current(data, all_versions), metrics))
-    cells = pd.concat([with_ranks(part) for _, part in cells.groupby([*SECTION, "supervised"], sort=True)])
-    return ordered(cells, sort)
+        rows = list(cells(current(data, all_versions), metrics))
+        rank(rows, kept)
+        return table_of(ordered(rows, sort))
 
 
 def select(data: DataFrame, **wanted: str | Sequence[str] | None) -> DataFrame:

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from suite import records
 from suite.boards import statistics
-from suite.boards.rows import SECTION, TASK, rows_of
-from suite.boards.statistics import Floats, Moments
+from suite.boards.per_image import PerImage
+from suite.boards.rows import SECTION, TASK, Row, parts, rows_of
+from suite.boards.statistics import Moments
 from suite.errors import UserError, nearest
 
 if TYPE_CHECKING:
     import pandas as pd
 
-#: How far the mean of per-image values may lie from the score that it is said to be, relatively.
-TOLERANCE = 1e-4
+#: What the board says of a pair in a column that it ranks.
+SEPARATED, TIED = "separated", "tied"
 
 
 def compare(board: pd.DataFrame, a: str, b: str, folders: Sequence[str | Path]) -> list[dict[str, Any]]:
@@ -27,8 +26,11 @@ def compare(board: pd.DataFrame, a: str, b: str, folders: Sequence[str | Path]) 
     Images are paired, seeds are independent (``statistics.paired_difference``). Where the per-image values of a seed
     are missing, or are not the values behind the score, the comparison is by moments alone and says so.
 
+    The interval is that of one pair, as if no other had been looked at. The board looks at all pairs of a column at
+    once and asks for more, so a pair whose interval excludes 0 may share places there: ``board`` says what it finds.
+
     Args:
-        board: From ``leaderboard.board``.
+        board: From ``board.board``, with every model that the two are ranked among.
         a: A model's name on the board.
         b: Another's.
         folders: Workspaces that may hold the values.
@@ -36,8 +38,9 @@ def compare(board: pd.DataFrame, a: str, b: str, folders: Sequence[str | Path]) 
     Returns:
         One dict per column: the section, task and metric; ``a``, ``b`` (means), ``difference`` (a - b), ``half``,
         ``low``, ``high`` (None where nothing is known of the spread); ``images``, ``seeds_a``, ``seeds_b``;
-        ``paired``; ``better`` (a name, or empty where the interval holds 0); ``note``. Where a model has no score,
-        the numbers are None and the note says why.
+        ``paired``; ``better`` (a name, or empty where the interval holds 0); ``board`` (``separated``, ``tied`` or,
+        where it does not rank both in one table, empty); ``note``. Where a model has no score, the numbers are None and
+        the note says why.
 
     Raises:
         UserError: If a model is not on the board.
@@ -47,36 +50,38 @@ def compare(board: pd.DataFrame, a: str, b: str, folders: Sequence[str | Path]) 
             raise UserError(f"no records of '{name}'{nearest(name, set(board['model']))}")
     if a == b:
         raise UserError(f"'{a}' is one model: name two to compare")
+    kept = PerImage(folders)
     found = []
-    for _, column in board.groupby([*SECTION, *TASK, "metric"], sort=False):
-        rows = {row["model"]: row for row in rows_of(column)}
+    for column in parts(rows_of(board), lambda row: (row.section, row.column)).values():
+        rows = {row.model: row for row in column}
         if a in rows and b in rows:
-            found.append(_compare(rows[a], rows[b], folders))
+            found.append(_compare(rows[a], rows[b], kept))
     if not found:
         raise UserError(f"no dataset, budget and precision has records of both '{a}' and '{b}'")
     return found
 
 
-def _compare(a: Mapping[str, Any], b: Mapping[str, Any], folders: Sequence[str | Path]) -> dict[str, Any]:
-    about = {name: a[name] for name in (*SECTION, *TASK, "metric", "unit", "direction")}
-    about |= {"model_a": a["model"], "model_b": b["model"], "seeds_a": list(a["seeds"]), "seeds_b": list(b["seeds"])}
-    empty = [row for row in (a, b) if not row["seeds"]]
+def _compare(a: Row, b: Row, kept: PerImage) -> dict[str, Any]:
+    about = {name: getattr(a, name) for name in (*SECTION, *TASK, "metric", "unit", "direction")}
+    about |= {"model_a": a.model, "model_b": b.model, "seeds_a": list(a.seeds), "seeds_b": list(b.seeds)}
+    about["board"] = _verdict(a, b)
+    empty = [row for row in (a, b) if not row.seeds]
     if empty:
-        note = "; ".join(f"{row['model']}: {row['reason']}" for row in empty)
+        note = "; ".join(f"{row.model}: {row.reason}" for row in empty)
         numbers = dict.fromkeys(("a", "b", "difference", "half", "low", "high", "images"))
         return {**about, **numbers, "paired": False, "better": "", "note": note}
-    difference, half, images, notes = _difference(a, b, folders)
+    difference, half, images, notes = _difference(a, b, kept)
     better = ""
-    if a["direction"] and abs(difference) > half:
-        better = a["model"] if (difference < 0) == (a["direction"] == "lower") else b["model"]
-    notes += [f"{row['model']}: {row['reason']}" for row in (a, b) if row["reason"]]
-    if min(len(a["seeds"]), len(b["seeds"])) == 1:
+    if a.direction and abs(difference) > half:
+        better = a.model if (difference < 0) == (a.direction == "lower") else b.model
+    notes += [f"{row.model}: {row.reason}" for row in (a, b) if row.reason]
+    if min(len(a.seeds), len(b.seeds)) == 1:
         notes.append("one seed says nothing about others")
-    known = not np.isnan(half)
+    known = not math.isnan(half)
     return {
         **about,
-        "a": a["value"],
-        "b": b["value"],
+        "a": a.value,
+        "b": b.value,
         "difference": difference,
         "half": half if known else None,
         "low": difference - half if known else None,
@@ -88,44 +93,27 @@ def _compare(a: Mapping[str, Any], b: Mapping[str, Any], folders: Sequence[str |
     }
 
 
-def _difference(
-    a: Mapping[str, Any], b: Mapping[str, Any], folders: Sequence[str | Path]
-) -> tuple[float, float, int, list[str]]:
+def _verdict(a: Row, b: Row) -> str:
+    """What the board says of the pair; empty where it does not rank both among the same models."""
+    if a.class_ != b.class_ or not (a.ranked_among and b.ranked_among):
+        return ""
+    return SEPARATED if a.model in b.beaten_by or b.model in a.beaten_by else TIED
+
+
+def _difference(a: Row, b: Row, kept: PerImage) -> tuple[float, float, int, list[str]]:
     """Returns difference, half-width, number of images, and notes."""
-    values = [_values(row, folders) for row in (a, b)]
-    lacking = [row["model"] for row, v in zip((a, b), values, strict=True) if v is None]
-    if lacking:
+    values_a, values_b = kept.of(a), kept.of(b)
+    if values_a is None or values_b is None:
+        lacking = [row.model for row, values in ((a, values_a), (b, values_b)) if values is None]
         why = f"not paired: no per-image values of {' and '.join(lacking)}"
-    elif values[0].shape[1] != values[1].shape[1]:  # type: ignore[union-attr]
+    elif values_a.shape[1] != values_b.shape[1]:
         why = "not paired: different images"
     else:
-        difference, half = statistics.paired_difference(*values)  # type: ignore[arg-type]
-        return difference, half, values[0].shape[1], []  # type: ignore[union-attr]
+        difference, half = statistics.paired_difference(values_a, values_b)
+        return difference, half, values_a.shape[1], []
     difference, half = statistics.difference(_moments(a), _moments(b))
-    return float(difference), float(half), int(min(a["images"], b["images"])), [why]
+    return float(difference), float(half), min(a.images, b.images), [why]
 
 
-def _moments(row: Mapping[str, Any]) -> Moments:
-    return Moments(row["value"], row["seed_variance"], len(row["seeds"]), row["image_quantile"])
-
-
-def _values(row: Mapping[str, Any], folders: Sequence[str | Path]) -> Floats | None:
-    """Returns the values behind a row's score, (seeds, images); None where they are missing or are others."""
-    found = [_kept(key, row["metric"], folders) for key in row["keys"]]
-    arrays = [values for values in found if values is not None and values.ndim == 1]
-    if len(arrays) < len(found) or len({len(values) for values in arrays}) != 1 or len(arrays[0]) < 2:
-        return None
-    values = np.stack(arrays).astype(np.float64)
-    # Hits are kept as 0 and 1 and scored in per cent.
-    for scale in (1.0, 100.0) if row["unit"] == "%" else (1.0,):
-        if np.allclose(scale * values.mean(axis=1), row["seed_values"], rtol=TOLERANCE, atol=TOLERANCE):
-            return scale * values
-    return None
-
-
-def _kept(key: str, metric: str, folders: Iterable[str | Path]) -> np.ndarray | None:
-    for folder in folders:
-        values = records.load_values(folder, key).get(metric)
-        if values is not None:
-            return values
-    return None
+def _moments(row: Row) -> Moments:
+    return Moments(row.value, row.seed_variance, len(row.seeds), row.image_quantile)

@@ -1,108 +1,209 @@
-"""Results -> ranks: intervals, rank intervals within a supervision class, the overall order, the order of the rows."""
+"""Rows -> ranks: intervals, the places of each column, the overall order, the order of the rows."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import math
+from collections.abc import Mapping, Sequence
 
 import numpy as np
-import pandas as pd
 
 from suite.boards import statistics
-from suite.boards.rows import SECTION, TASK
-from suite.boards.statistics import Moments
+from suite.boards.order import overall, places
+from suite.boards.per_image import PerImage
+from suite.boards.rows import GIVEN_WEIGHTS, Row, parts
+from suite.boards.statistics import Floats, Moments
+from suite.boards.stepdown import Evidence, establish
 from suite.errors import unknown
-
-if TYPE_CHECKING:
-    from pandas import DataFrame
 
 #: Values of ``sort`` beside the names of tasks and metrics.
 ORDERS = ("name", "overall")
 
+#: Unit -> the smallest difference that is worth a place. Models that share all but a rounding would else be separated
+#: by differences that mean nothing, since what they share cancels.
+RESOLUTIONS = {"nats": 0.01, "%": 0.01, "dB": 0.01, "bits": 1e-5}
 
-def with_ranks(part: DataFrame) -> DataFrame:
-    """Adds intervals, rank intervals and the overall order to one supervision class of one section."""
-    m = _moments(part)
-    half = np.asarray(statistics.half_width(m), dtype=float)
-    part = part.assign(half=np.where(part["value"].notna(), half, np.nan))
-    part = part.assign(low=part["value"] - part["half"], high=part["value"] + part["half"])
-    part = _ranked(part)
-    return part.join(_overall(part), on="model")
+#: That of any other unit: shares, ratios and errors lie between 0 and 1.
+RESOLUTION = 1e-4
 
-
-def _ranked(part: DataFrame) -> DataFrame:
-    """Returns the rows with the rank intervals of those that can be ranked, among themselves."""
-    ranked = (part["status"] == "ok") & ~part["preliminary"] & part["half"].notna() & (part["direction"] != "")
-    part = part.assign(rank_best=np.nan, rank_worst=np.nan, ranked_among=0)
-    for _, column in part[ranked].groupby([*TASK, "metric"]):
-        best, worst = statistics.rank_intervals(_moments(column), column["direction"].iloc[0])
-        part.loc[column.index, ["rank_best", "rank_worst"]] = np.stack([best, worst], axis=1).astype(float)
-        part.loc[column.index, "ranked_among"] = len(column)
-    return part
+#: Images are added up so many at a time, in single precision.
+CHUNK = 2048
 
 
-def _moments(part: DataFrame) -> Moments:
-    return Moments(
-        part["value"].to_numpy(),
-        part["seed_variance"].to_numpy(),
-        np.array([len(seeds) for seeds in part["seeds"]]),
-        part["image_quantile"].to_numpy(),
+def rank(rows: Sequence[Row], kept: PerImage) -> None:
+    """Fills in the intervals, the places and the overall order of all rows.
+
+    Args:
+        rows: Of any sections and classes.
+        kept: The per-image values, by which models are compared.
+    """
+    for row in rows:
+        row.resolution = RESOLUTIONS.get(row.unit, RESOLUTION)
+    for (_, (apart, _)), part in parts(rows, lambda row: (row.section, row.class_)).items():
+        _intervals(part)
+        if apart or part[0].preliminary:
+            continue
+        columns = parts((row for row in part if _can_be_ranked(row)), lambda row: row.column)
+        known = {column: _rank_column(members, kept) for column, members in columns.items()}
+        _rank_overall(part, columns, known)
+
+
+def _intervals(rows: Sequence[Row]) -> None:
+    m = Moments(
+        np.array([row.value for row in rows]),
+        np.array([row.seed_variance for row in rows]),
+        np.array([len(row.seeds) for row in rows]),
+        np.array([row.image_quantile for row in rows]),
+    )
+    for row, half in zip(rows, statistics.half_width(m).tolist(), strict=True):
+        if not math.isnan(row.value):
+            # Weights that a file brings are one training, whatever the seed.
+            row.half = row.image_quantile if GIVEN_WEIGHTS in row.flags else half
+            row.low, row.high = row.value - row.half, row.value + row.half
+
+
+def _can_be_ranked(row: Row) -> bool:
+    return row.status == "ok" and row.direction != "" and not math.isnan(row.half)
+
+
+def _rank_column(rows: list[Row], kept: PerImage) -> Evidence:
+    """Gives the models of one column their places; returns the evidence on them, in the order of their names."""
+    rows.sort(key=lambda row: row.model)
+    evidence = _evidence(rows, kept)
+    better = establish(evidence)
+    names = np.array([row.model for row in rows], dtype=object)
+    for row, best, worst, above in zip(rows, *map(np.ndarray.tolist, places(better)), better.T, strict=True):
+        row.rank_best, row.rank_worst, row.ranked_among = float(best), float(worst), len(rows)
+        row.beaten_by = tuple(names[above].tolist())
+    return evidence
+
+
+def _evidence(rows: Sequence[Row], kept: PerImage) -> Evidence:
+    """Collects what is known of one column's models, and marks those that are compared image by image."""
+    images = max(row.images for row in rows)
+    variance = np.array([row.seed_variance * len(row.seeds) for row in rows])
+    deterministic = np.zeros(len(rows), dtype=bool)
+    means: dict[int, Floats] = {}
+    for i, row in enumerate(rows):
+        values = kept.of(row)
+        row.paired = values is not None and values.shape[1] == images
+        if values is not None and row.paired:
+            means[i] = values.mean(axis=0)
+            deterministic[i] = bool((values == values[:1]).all())
+            # What differs between seeds image by image also differs in their means, however close three of these lie.
+            variance[i] = max(variance[i], values.var(axis=0, ddof=1).mean() / images)
+    covariance = np.diag(_standard_errors(rows) ** 2)
+    if means:
+        paired = np.array(list(means))
+        covariance[np.ix_(paired, paired)] = _covariance(list(means.values()), all_paired=len(means) == len(rows))
+    return Evidence(
+        mean=np.array([row.value if row.direction == "lower" else -row.value for row in rows]),
+        variance=variance,
+        seeds=np.array([float(len(row.seeds)) for row in rows]),
+        deterministic=deterministic,
+        covariance=covariance,
+        images=float(images) if images > 1 else np.inf,
+        resolution=rows[0].resolution,
     )
 
 
-def _overall(part: DataFrame) -> DataFrame:
-    """Returns, by model: the mean middle rank over the official tasks and the place that it gives.
+def _standard_errors(rows: Sequence[Row]) -> Floats:
+    """Standard errors over images; 0 where a score is not a mean over images: its seeds tell all that is known."""
+    quantiles = np.nan_to_num([row.image_quantile for row in rows])
+    return np.asarray(quantiles / statistics.image_part(1.0, [row.images or np.inf for row in rows]))
 
-    Of each family the variant with the best mean counts, and places are counted among these alone: entering
-    more variants moves nobody else.
+
+def _covariance(values: Sequence[Floats], all_paired: bool) -> Floats:
+    """Returns the covariance of the models' means over images, (K, K).
+
+    Where all models share the images what these have in common is taken out first: differences don't see it, and
+    single precision then resolves models that are nearly one.
     """
-    official = part[part["official"]]
-    official = official[official["task_version"] == official.groupby("task")["task_version"].transform("max")]
-    means = _mean_ranks(official) if official["task"].nunique() > 1 else pd.Series(dtype=float)
-    families = part.drop_duplicates("model").set_index("model")["family"]
-    chosen = means.groupby(families.reindex(means.index)).idxmin()
-    if len(chosen) < len(means):
-        means = _mean_ranks(_ranked(official[official["model"].isin(chosen)]))
-    in_order = np.sort(means)
-    best, worst = 1 + np.searchsorted(in_order, means - 1e-9, "left"), np.searchsorted(in_order, means + 1e-9, "right")
-    return pd.DataFrame({"overall": means, "overall_best": best, "overall_worst": worst}).rename_axis("model")
+    n = len(values[0])
+    matrix = np.stack(values)
+    matrix -= matrix.mean(axis=1, keepdims=True)
+    if all_paired:
+        matrix -= matrix.mean(axis=0)
+    single, total = matrix.astype(np.float32), np.zeros((len(values),) * 2)
+    for start in range(0, n, CHUNK):
+        chunk = single[:, start : start + CHUNK]
+        total += chunk @ chunk.T
+    return total / (n * (n - 1))
 
 
-def _mean_ranks(official: DataFrame) -> pd.Series[float]:
-    """Returns, by model, the mean middle rank of those that are ranked in every official task."""
-    middle = ((official["rank_best"] + official["rank_worst"]) / 2).groupby(official["model"], sort=False)
-    return middle.mean()[middle.count() == official["task"].nunique()]
+def _rank_overall(
+    rows: Sequence[Row],
+    columns: Mapping[tuple[str, int, str], Sequence[Row]],
+    known: Mapping[tuple[str, int, str], Evidence],
+) -> None:
+    """Gives models that are ranked in every official task their place over all of these."""
+    versions: dict[str, int] = {}
+    for row in rows:
+        if row.official:
+            versions[row.task] = max(versions.get(row.task, 0), row.task_version)
+    official = [c for c, members in columns.items() if members[0].official and versions[c[0]] == c[1]]
+    if len(versions) < 2 or len(official) < len(versions):
+        return
+    by_model = [{row.model: (i, row) for i, row in enumerate(columns[column])} for column in official]
+    models = [model for model in by_model[0] if all(model in found for found in by_model)]
+    if not models:
+        return
+    chosen = [np.array([found[model][0] for model in models]) for found in by_model]
+    families = [by_model[0][model][1].family or model for model in models]
+    middle = [sum(found[model][1].rank_best + found[model][1].rank_worst for found in by_model) for model in models]
+    evidence = [known[column].of(index) for column, index in zip(official, chosen, strict=True)]
+    means, best, worst = overall(evidence, families, _counting(families, middle))
+    place = dict(zip(models, zip(means.tolist(), best.tolist(), worst.tolist(), strict=True), strict=True))
+    for row in rows:
+        if row.model in place:
+            row.overall, row.overall_best, row.overall_worst = map(float, place[row.model])
 
 
-def ordered(cells: DataFrame, sort: str | None = None) -> DataFrame:
-    """Returns the rows as a page shows them: sections, supervision classes, models by ``sort``, official tasks first.
+def _counting(families: Sequence[str], middle: Sequence[float]) -> np.ndarray:
+    """Returns which models count: of each family the first with the best mean rank."""
+    best: dict[str, int] = {}
+    for i, family in enumerate(families):
+        if family not in best or middle[i] < middle[best[family]]:
+            best[family] = i
+    counting = np.zeros(len(families), dtype=bool)
+    counting[list(best.values())] = True
+    return counting
+
+
+def ordered(rows: Sequence[Row], sort: str | None = None) -> list[Row]:
+    """Returns the rows as a page shows them: sections, classes, models by ``sort``, official tasks first.
 
     Raises:
         UserError: If there is no column named ``sort``.
     """
-    names = {*ORDERS, *cells["task"], *cells["metric"], *(cells["task"] + "/" + cells["metric"])}
+    names = {name for row in rows for name in (row.task, row.metric, f"{row.task}/{row.metric}")} | set(ORDERS)
     if sort is not None and sort not in names:
         raise unknown("column", sort, names)
-    cells = cells.sort_values([*SECTION, "supervised", "official"], ascending=[True] * 5 + [False], kind="stable")
-    places = pd.Series(0, index=cells.index)
-    for _, part in cells.groupby([*SECTION, "supervised"], sort=False):
-        place = {model: i for i, model in enumerate(_models(part, sort))}
-        places[part.index] = part["model"].map(place)
-    cells = cells.assign(place=places).sort_values([*SECTION, "supervised", "place"], kind="stable")
-    return cells.drop(columns="place").reset_index(drop=True)
+    classes = parts(rows, lambda row: (row.section, row.class_))
+    found: list[Row] = []
+    for key in sorted(classes):
+        part = sorted(classes[key], key=lambda row: not row.official)
+        models = parts(part, lambda row: row.model)
+        found += [row for model in _order(models, sort) for row in models[model]]
+    return found
 
 
-def _models(part: DataFrame, sort: str | None) -> list[str]:
+def _order(models: Mapping[str, Sequence[Row]], sort: str | None) -> list[str]:
     """Returns the models of one table in order; those without the number to sort by come last."""
-    middle = part.assign(middle=part["rank_best"] + part["rank_worst"]).groupby("model", sort=False)["middle"].mean()
     if sort == "name":
-        return sorted(middle.index)
-    by_overall = sort == "overall" or (sort is None and part["overall"].notna().any())
-    if by_overall:
-        key = part.groupby("model", sort=False)["overall"].first()
-    else:
-        wanted = (part["task"] == sort) | (part["metric"] == sort) | (part["task"] + "/" + part["metric"] == sort)
-        column = part[wanted] if wanted.any() else part
-        first = column.drop_duplicates(["model"])
-        key = first.set_index("model")["value"] * np.where(first["direction"] == "higher", -1.0, 1.0)
-    table = pd.DataFrame({"key": key, "middle": middle, "name": middle.index}, index=middle.index)
-    return list(table.sort_values(["key", "middle", "name"], na_position="last").index)
+        return sorted(models)
+    rows = [row for members in models.values() for row in members]
+    by_overall = sort == "overall" or (sort is None and not all(math.isnan(row.overall) for row in rows))
+    wanted = {row.column for row in rows if sort in (None, row.task, row.metric, f"{row.task}/{row.metric}")}
+
+    def key(model: str) -> tuple[bool, float, bool, float, str]:
+        members = models[model]
+        if by_overall:
+            number = members[0].overall
+        else:
+            first = next((row for row in members if row.column in wanted), members[0])
+            number = -first.value if first.direction == "higher" else first.value
+        middle = [row.rank_best + row.rank_worst for row in members if not math.isnan(row.rank_best)]
+        mean = float(np.mean(middle)) if middle else math.inf
+        return math.isnan(number), 0.0 if math.isnan(number) else number, not middle, mean, model
+
+    return sorted(models, key=key)

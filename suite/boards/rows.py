@@ -1,19 +1,18 @@
-"""Seeds -> results: one row per (section, task column, model), with a value and its moments, or why it has none."""
+"""The board's row: one model in one column of one section, with a value or the reason why it has none."""
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
-
-from suite.boards import statistics
-from suite.errors import UserError, nearest
+from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import pandas as pd
 
 #: What has a table of its own: numbers that differ in one of these are never compared.
@@ -26,148 +25,150 @@ TASK = ["task", "task_version"]
 #: Under this many seeds a board is preliminary and nothing is ranked.
 MIN_SEEDS = 3
 
-#: The state of a seed without a record.
-NOT_RUN = "not run"
-
 #: What a row says of its model, as the model's newest record has it.
 MODEL = [
     *("baseline_params", "family", "supervision", "parameters", "flops_per_image", "train_seconds"),
     "images_per_second",
 ]
 
-#: What is needed of each record.
-_NEEDED = [
-    *("key", "status", "reason", "stale", "task", "task_version", "task_params", "official", "primary", "baseline"),
-    *("seed", "metrics", "flags", "notes", *MODEL),
-]
+#: Flags on a record of a model that did not get all it knows from the budget's training: a file that brings its
+#: weights, and one that trains beside the loop. Such a model is shown in a table of its own, and is not ranked.
+GIVEN_WEIGHTS, OWN_TRAINING = "given weights", "own training"
 
 
-def rows_of(data: pd.DataFrame, columns: Sequence[str] = ()) -> list[dict[str, Any]]:
-    """Returns the rows as dicts, columns by name; far faster than pandas' own ``to_dict``."""
-    names = list(columns or data.columns)
-    return [dict(zip(names, row, strict=True)) for row in zip(*(data[name].tolist() for name in names), strict=True)]
+@dataclass(slots=True)
+class Row:
+    """One model in one column of one section. Where a number is not known it is NaN.
 
-
-def results(data: pd.DataFrame, metrics: Sequence[str]) -> Iterator[dict[str, Any]]:
-    """Yields one row per (section, task column, model), also where the model has no record for the column.
-
-    Args:
-        data: Records as ``leaderboard.current`` leaves them.
-        metrics: Names or patterns; empty takes what each task ranks.
-
-    Raises:
-        UserError: If a metric does not occur.
+    Attributes:
+        dataset, budget, precision, engine: The section: what has a table of its own.
+        preliminary: Whether the section has too few seeds to rank anything.
+        older: How many records of older versions the section left out.
+        task, task_version, metric: The column.
+        expected: The seeds that the task has of any model.
+        unit: Of the metric: ``nats``, ``%``, ``dB``, ...
+        direction: ``"lower"`` or ``"higher"`` is better, or ``""``.
+        official: Whether the column counts in the overall order.
+        floor: The metric of a model that knows nothing.
+        task_params, baseline_params: As JSON.
+        model: The baseline's name, which tells its parameters.
+        family, supervision: As the model declares them.
+        parameters, flops_per_image, train_seconds, images_per_second: What the model costs.
+        supervised: Whether the model saw labels.
+        apart: Whether the model has weights or training of its own, so that it is not ranked.
+        status: ``ok``, ``partial`` (seeds are missing), or why there is no value: ``failed``, ``not run``, ...
+        reason: What is missing, in one line.
+        value: Mean over seeds.
+        seeds, seed_values, keys: The seeds behind the value, their scores, the keys of their records.
+        seed_variance: Variance of the value between seeds, s^2 / S.
+        image_quantile: Half-width of the interval that is due to the images alone.
+        images: How many images are behind each score.
+        flags, notes: What the records say beside their numbers.
+        records: How many records the cell has.
+        half, low, high: The 95 % interval of the value itself.
+        resolution: Differences below it are ties.
+        rank_best, rank_worst: The places that the model may have in the column.
+        ranked_among: How many models the column ranks.
+        paired: Whether the rank rests on per-image values.
+        beaten_by: The models that the column ranks above this one.
+        overall: Mean of the middle ranks in the official columns.
+        overall_best, overall_worst: The places that the model may have in the overall order.
     """
-    values = [name for name in data.columns if name.startswith("metric:") and data[name].notna().any()]
-    _check(metrics, [name.removeprefix("metric:") for name in values])
-    for section, part in data.groupby(SECTION, sort=True):
-        records = rows_of(part, _NEEDED)
-        models = {row["baseline"]: row for row in records}
-        columns: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
-        for row in sorted(records, key=lambda row: [row[name] for name in TASK]):
-            columns.setdefault(tuple(row[name] for name in TASK), []).append(row)
-        seeds = [tuple(sorted({row["seed"] for row in rows})) for rows in columns.values()]
-        shared = dict(zip(SECTION, section, strict=True)) | {
-            "preliminary": min(map(len, seeds)) < MIN_SEEDS,
-            "older": int(part["older"].iloc[0]),
-        }
-        for (task, rows), expected in zip(columns.items(), seeds, strict=True):
-            place = shared | dict(zip(TASK, task, strict=True)) | {"expected": expected}
-            yield from _column(place, rows, models, metrics)
+
+    dataset: str
+    budget: str
+    precision: str
+    engine: int
+    preliminary: bool
+    older: int
+    task: str
+    task_version: int
+    expected: tuple[int, ...]
+    metric: str
+    unit: str
+    direction: str
+    official: bool
+    floor: float
+    task_params: str
+    model: str
+    baseline_params: str
+    family: str
+    supervision: str
+    parameters: float
+    flops_per_image: float
+    train_seconds: float
+    images_per_second: float
+    supervised: bool
+    apart: bool
+    status: str
+    reason: str
+    value: float
+    seeds: tuple[int, ...]
+    seed_values: tuple[float, ...]
+    images: int
+    flags: tuple[str, ...]
+    notes: tuple[str, ...]
+    records: int
+    keys: tuple[str, ...]
+    seed_variance: float
+    image_quantile: float
+    half: float = math.nan
+    low: float = math.nan
+    high: float = math.nan
+    resolution: float = 0.0
+    rank_best: float = math.nan
+    rank_worst: float = math.nan
+    ranked_among: int = 0
+    paired: bool = False
+    beaten_by: tuple[str, ...] = ()
+    overall: float = math.nan
+    overall_best: float = math.nan
+    overall_worst: float = math.nan
+
+    @property
+    def section(self) -> tuple[str, str, str, int]:
+        """What has a table of its own, as ``SECTION``."""
+        return self.dataset, self.budget, self.precision, self.engine
+
+    @property
+    def class_(self) -> tuple[bool, bool]:
+        """Who is ranked with whom within a section, and has a table with whom."""
+        return self.apart, self.supervised
+
+    @property
+    def column(self) -> tuple[str, int, str]:
+        """What has a column of its own within a section: the task, its version, the metric."""
+        return self.task, self.task_version, self.metric
 
 
-def _check(patterns: Sequence[str], names: Sequence[str]) -> None:
-    for pattern in patterns:
-        if not any(fnmatchcase(name, pattern) for name in names):
-            raise UserError(f"no records of metric '{pattern}'{nearest(pattern, names)}")
+#: Names of a row's fields, which are a board's columns.
+FIELDS = [field.name for field in dataclasses.fields(Row)]
 
 
-def _column(
-    place: Mapping[str, Any],
-    rows: Sequence[Mapping[str, Any]],
-    models: Mapping[str, Mapping[str, Any]],
-    patterns: Sequence[str],
-) -> Iterator[dict[str, Any]]:
-    """Yields the rows of one task: a cell per model and metric."""
-    found: dict[str, dict[int, Mapping[str, Any]]] = {}
-    for row in rows:
-        found.setdefault(row["baseline"], {})[row["seed"]] = row
-    official = ":" not in place["task"] and any(row["official"] for row in rows)
-    for metric, unit, direction in _metrics(rows, patterns):
-        ranked = metric == rows[-1]["primary"]
-        about = {"metric": metric, "unit": unit, "direction": direction, "official": ranked and official}
-        about |= {"floor": _floor(rows) if ranked else np.nan, "task_params": rows[-1]["task_params"]}
-        for model, row in models.items():
-            identity = {"model": model, **{name: row[name] for name in MODEL}}
-            identity["supervised"] = row["supervision"] not in (None, "none")
-            yield {**place, **about, **identity, **_cell(found.get(model, {}), metric, place["expected"])}
+def table_of(rows: Sequence[Row]) -> pd.DataFrame:
+    """Returns rows as a table, a column per field."""
+    import pandas as pd
+
+    columns = zip(*map(attrgetter(*FIELDS), rows), strict=True)
+    return pd.DataFrame(dict(zip(FIELDS, map(list, columns), strict=True)))
 
 
-def _cell(rows: Mapping[int, Mapping[str, Any]], metric: str, expected: Sequence[int]) -> dict[str, Any]:
-    """Condenses one cell's seeds into a value with its moments, and what is missing into one reason."""
-    states = {seed: _state(rows[seed], metric) if seed in rows else NOT_RUN for seed in expected}
-    seeds = tuple(seed for seed, state in states.items() if not state)
-    entries = [rows[seed]["metrics"][metric] for seed in seeds]
-    cell: dict[str, Any] = {
-        "status": "ok" if len(seeds) == len(expected) else "partial",
-        "reason": "",
-        "value": np.nan,
-        "seeds": seeds,
-        "seed_values": tuple(entry["value"] for entry in entries),
-        "images": min((entry["n"] for entry in entries if entry.get("n")), default=0),
-        "flags": tuple(sorted({flag for seed in seeds for flag in rows[seed]["flags"]})),
-        "notes": tuple(sorted({note for seed in seeds for note in rows[seed]["notes"]})),
-        "records": len(rows),
-        "keys": tuple(rows[seed]["key"] for seed in seeds),
-        "seed_variance": np.nan,
-        "image_quantile": np.nan,
-    }
-    missing = {seed: state for seed, state in states.items() if state}
-    if missing:
-        cell["reason"] = _why(missing, every=not seeds)
-    if not seeds:
-        tried = [state for state in missing.values() if state != NOT_RUN] or [NOT_RUN]
-        cell["status"] = Counter(tried).most_common(1)[0][0].partition(":")[0]
-        return cell
-    m = statistics.moments(cell["seed_values"], [entry.get("se") for entry in entries], cell["images"] or None)
-    return cell | {"value": m.mean, "seed_variance": m.seed_variance, "image_quantile": m.image_quantile}
+def rows_of(board: pd.DataFrame) -> list[Row]:
+    """Returns the rows of a table as ``table_of`` makes it; far faster than pandas' own iteration."""
+    return [Row(*values) for values in zip(*(board[name].tolist() for name in FIELDS), strict=True)]
 
 
-def _state(row: Mapping[str, Any], metric: str) -> str:
-    """Why a record has no number to show; empty where it has one."""
-    if row["stale"]:
-        return str(row["stale"])
-    if row["status"] != "ok":
-        return f"{row['status']}: {row['reason']}" if row["reason"] else str(row["status"])
-    value = row["metrics"].get(metric, {}).get("value")
-    if value is None:
-        return "not measured"
-    return "" if math.isfinite(value) else f"not finite: {value}"
+Key = TypeVar("Key", bound=Hashable)
 
 
-def _why(missing: Mapping[int, str], every: bool) -> str:
-    if every and len(set(missing.values())) == 1:
-        return next(iter(missing.values()))
-    seeds: dict[str, list[str]] = {}
-    for seed, state in sorted(missing.items(), key=lambda item: item[1] == NOT_RUN):
-        seeds.setdefault(state, []).append(str(seed))
-    return "; ".join(f"{state} (seed {', '.join(which)})" for state, which in seeds.items())
+def parts(rows: Iterable[Row], key: Callable[[Row], Key]) -> dict[Key, list[Row]]:
+    """Returns the rows by a key, the keys and the rows of each in the order in which they came."""
+    found: dict[Key, list[Row]] = {}
+    for value, run in groupby(rows, key):
+        found.setdefault(value, []).extend(run)
+    return found
 
 
-def _metrics(rows: Sequence[Mapping[str, Any]], patterns: Sequence[str]) -> list[tuple[str, str, str]]:
-    """Returns (name, unit, direction) of the metrics to show of one task."""
-    declared: dict[str, tuple[str, str, str]] = {}
-    for row in rows:
-        for name in row["metrics"].keys() - declared.keys():
-            entry = row["metrics"][name]
-            declared[name] = (name, entry.get("unit", ""), entry.get("direction", ""))
-    if not patterns:
-        primary = rows[-1]["primary"] or ""
-        return [declared.get(primary, (primary, "", ""))]
-    return [declared[name] for pattern in patterns for name in sorted(declared) if fnmatchcase(name, pattern)]
-
-
-def _floor(rows: Sequence[Mapping[str, Any]]) -> float:
-    """Returns the mean of the metric ``floor``, which a task reports where its floor is a number on the same images."""
-    entries = [row["metrics"]["floor"]["value"] for row in rows if "floor" in row["metrics"]]
-    return float(np.mean(entries)) if entries else np.nan
+def plain(row: Row) -> dict[str, Any]:
+    """Returns a row's fields by name."""
+    return {name: getattr(row, name) for name in FIELDS}

@@ -1,4 +1,4 @@
-"""Intervals, comparisons and rank intervals: pure functions of numbers, no record or table in sight.
+"""Intervals and comparisons of two models: pure functions of numbers, no record or table in sight.
 
 What is estimated is a model's expected score over training seeds *and* test images. The score of seed s is
 
@@ -25,8 +25,10 @@ bootstrap of five seeds about 85 %. Where two models' seeds are compared, the se
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -75,11 +77,17 @@ def moments(means: Sequence[float], ses: Sequence[float | None], images: int | N
         images: Number of images behind each score; None counts as many.
         level: Of the intervals to come.
     """
+    # Boards have many thousands of cells of a few seeds each: plain sums, since every call of NumPy costs as much.
     seeds = len(means)
-    spread = float(np.var(means, ddof=1)) / seeds if seeds > 1 else 0.0
-    known = np.array([np.nan if se is None else se for se in ses], dtype=float)
-    image_se = float(np.sqrt(np.mean(known**2)))
-    return Moments(float(np.mean(means)), spread, seeds, float(image_part(image_se, images, level)))
+    mean = math.fsum(means) / seeds
+    spread = math.fsum((m - mean) ** 2 for m in means) / (seeds - 1) / seeds if seeds > 1 else 0.0
+    image_se = math.sqrt(math.fsum(math.nan if se is None else se**2 for se in ses) / seeds)
+    return Moments(mean, spread, seeds, image_se * _image_quantile(images, level))
+
+
+@lru_cache
+def _image_quantile(images: int | None, level: float) -> float:
+    return float(image_part(1.0, images, level))
 
 
 def image_part(se: Any, images: Any, level: float = LEVEL) -> Any:
@@ -159,53 +167,3 @@ def linearized_ratio(part: Floats, whole: Floats) -> Floats:
     """
     ratio = part.mean() / whole.mean()
     return np.asarray(ratio + (part - ratio * whole) / whole.mean())
-
-
-def rank_intervals(m: Moments, direction: str, level: float = LEVEL) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Returns the best and the worst place of each model: 1 + (how many are better), n - (how many are worse).
-
-    Better and worse are significant differences, each pair at ``level`` on its own (not corrected for the number
-    of pairs); models that cannot be told apart share places. A point-wise order would print places that a
-    repetition would shuffle.
-
-    Args:
-        m: Arrays with one entry per model.
-        direction: ``"lower"`` or ``"higher"`` is better.
-        level: Of each comparison.
-    """
-    sign = {"lower": 1, "higher": -1}[direction]
-    n = len(m.mean)
-    better, worse = np.zeros(n, dtype=np.int64), np.zeros(n, dtype=np.int64)
-    step = max(1, _BLOCK // max(n, 1))
-    for start in range(0, n, step):
-        rows = slice(start, start + step)
-        signs = sign * significant(_at(m, (rows, None)), m, level)
-        better[rows], worse[rows] = np.sum(signs > 0, axis=1), np.sum(signs < 0, axis=1)
-    return 1 + better, n - worse
-
-
-#: Pairs that are compared at once.
-_BLOCK = 1_000_000
-
-
-def significant(a: Moments, b: Moments, level: float = LEVEL) -> NDArray[np.int64]:
-    """Returns the sign of a - b where the interval of ``difference`` excludes 0, else 0; a and b broadcast.
-
-    Student's quantile is the costly step, so it is computed only where the quantiles of the smallest and of
-    infinitely many degrees of freedom disagree; the answer is the same.
-    """
-    d, seed, image = a.mean - b.mean, a.seed_variance + b.seed_variance, a.image_square + b.image_square
-    # Rounding of equal scores is no difference.
-    squared = np.where(np.abs(d) <= 1e-12 * np.abs(a.mean), 0.0, d**2)
-    fewest = max(min(np.min(a.seeds), np.min(b.seeds)) - 1, 1)
-    found = squared > quantile(fewest, level) ** 2 * seed + image
-    unclear = ~found & (squared > quantile(np.inf, level) ** 2 * seed + image)
-    if unclear.any():
-        _, half = difference(_at(a, unclear, d.shape), _at(b, unclear, d.shape), level)
-        found[unclear] = squared[unclear] > half**2
-    return (np.sign(d) * found).astype(np.int64)
-
-
-def _at(m: Moments, where: Any, shape: tuple[int, ...] = ()) -> Moments:
-    fields = (m.mean, m.seed_variance, m.seeds, m.image_quantile)
-    return Moments(*((np.broadcast_to(field, shape) if shape else field)[where] for field in fields))

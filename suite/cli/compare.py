@@ -27,23 +27,27 @@ def compare(
     format: Annotated[str, typer.Option("--format", metavar="NAME", help="table, markdown or json.")] = "table",
 ) -> None:
     """Compare two models: images paired where per-image values are kept, seeds independent."""
-    from suite.boards import board, select
+    from suite.boards import board
     from suite.boards import compare as compute
 
     check_format(format, ("table", "markdown", "json"))
-    data = select(load([workspace]), baseline=[a, b])
-    found = board(data, **records.filters(), metrics=metric or ())
+    found = board(load([workspace]), **records.filters(), metrics=metric or ())
     rows = compute(found, a, b, [workspace])
     if format == "json":
         print_json(rows)
         return
-    heads = ("task", "metric", a, b, "difference", "interval", "images", "seeds", "better", "note")
+    heads = ("task", "metric", a, b, "difference", "interval", "images", "seeds", "better", "board", "note")
     lines, numbers = [_line(row) for row in rows], (*NUMBERS, a, b)
     if format == "markdown":
         typer.echo(_markdown(heads, lines, numbers) + "\n")
     else:
         print_table(f"{a} and {b}", heads, lines, numbers)
-    typer.echo(f"difference: {a} - {b}; 95 % interval over seeds (independent) and test images (paired)")
+    typer.echo(
+        f"difference: {a} - {b}; 95 % interval of this one pair, over seeds (independent) and test images (paired)"
+    )
+    typer.echo(
+        "board: whether the ranks separate the two, which hold for all pairs of a column at once and so ask for more"
+    )
 
 
 def _line(row: dict[str, Any]) -> tuple[object, ...]:
@@ -52,14 +56,14 @@ def _line(row: dict[str, Any]) -> tuple[object, ...]:
     section = " ".join(str(row[name]) for name in ("dataset", "budget", "precision"))
     head = (f"{row['task']} ({section})", f"{row['metric']} {ARROWS.get(row['direction'], '')}".rstrip())
     if row["difference"] is None:
-        return (*head, *[None] * 7, row["note"])
+        return (*head, *[None] * 8, row["note"])
     # Two digits of the half-width, so that a bound near 0 shows its side of it.
     decimals = max(0, 1 - math.floor(math.log10(row["half"]))) if row["half"] else 3
     numbers = [f"{row[name]:.{decimals}f}" for name in ("a", "b", "difference")]
     seeds = f"{len(row['seeds_a'])}, {len(row['seeds_b'])}"
     interval = "unknown" if row["half"] is None else f"{row['low']:.{decimals}f} to {row['high']:.{decimals}f}"
     better = row["better"] or ("neither" if row["direction"] else "")
-    return (*head, *numbers, interval, row["images"], seeds, better, row["note"])
+    return (*head, *numbers, interval, row["images"], seeds, better, row["board"], row["note"])
 
 
 def _markdown(heads: Sequence[str], lines: Sequence[Sequence[object]], numbers: Sequence[str]) -> str:

@@ -54,7 +54,7 @@ def _print_board(outcome: Outcome) -> None:
 
     if outcome.records:
         width = shutil.get_terminal_size((WIDTH, 0)).columns
-        found = board(outcome.records)
+        found = board(outcome.records, folders=[outcome.plan.workspace])
         anchors = find_anchors(set(found["task"]), outcome.plan.selection.paths)
         typer.echo(render(found, anchors=anchors, width=width, costs=False))
 

@@ -1,5 +1,5 @@
 from .layout import ARROWS as ARROWS
-from .layout import Anchors as Anchors
+from .notes import Anchors as Anchors
 from .plot import draw as draw
 from .render import FORMATS as FORMATS
 from .render import find_anchors as find_anchors

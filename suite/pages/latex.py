@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from suite.pages.layout import COSTS, FLAG, Entry, Line, Page, Sheet, shortened
+from suite.pages.layout import COSTS, Entry, Line, Page, Sheet, shortened
+from suite.pages.notes import FLAG
 
 #: How much of a reason a cell shows; the footnotes give all of it.
 REASON = 30

@@ -1,25 +1,16 @@
-"""Board -> pages of plain text cells: what a reader sees, before any format; with the footnotes that explain it."""
+"""Rows -> pages of plain text cells: what a reader sees, before any format."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
 
-from suite.boards import MIN_SEEDS, SECTION, TASK, rows_of
-
-if TYPE_CHECKING:
-    import pandas as pd
+from suite.boards import Row, parts
+from suite.pages.notes import ANCHOR, FLAG, Anchors, anchor_models, notes
 
 #: Arrow in a header: where better lies.
 ARROWS = {"lower": "↓", "higher": "↑"}
-
-#: Mark of a value with a flag, and of a model that is an anchor.
-FLAG, ANCHOR = "!", "°"
-
-#: Names of anchors that are no baselines.
-KINDS = ("floor", "exact")
 
 #: Column of the board -> heading and divisor: what a model costs, which is never ranked.
 COSTS = {
@@ -27,18 +18,6 @@ COSTS = {
     "flops_per_image": ("MFLOP/image", 1e6),
     "images_per_second": ("training images/s", 1.0),
 }
-
-#: What they are; said where they are shown.
-COSTS_NOTE = "Costs: of encoding and decoding one image; of training as it ran, on the machine of its record."
-
-#: How much of a reason a cell of a terminal table shows; longer ones have a footnote.
-REASON = 20
-
-#: How many models a footnote lists.
-LISTED = 8
-
-#: Task -> its anchors as (name, summary).
-Anchors = Mapping[str, Sequence[tuple[str, str]]]
 
 
 @dataclass(frozen=True)
@@ -137,62 +116,64 @@ def shortened(text: str, limit: int) -> str:
     return text if len(text) <= limit else text[: limit - 1].rstrip() + "…"
 
 
-def pages(board: pd.DataFrame, anchors: Anchors) -> list[Page]:
-    """Returns one page per section of the board; see ``leaderboard.board``."""
-    return [_page(part, anchors) for _, part in board.groupby(SECTION, sort=False)]
+def pages(rows: Sequence[Row], anchors: Anchors) -> list[Page]:
+    """Returns one page per section of a board's rows."""
+    return [_page(part, anchors) for part in parts(rows, lambda row: row.section).values()]
 
 
-def _page(part: pd.DataFrame, anchors: Anchors) -> Page:
-    first = part.iloc[0]
-    title = f"{first['dataset']} · {first['budget']} · {first['precision']}"
-    if first["preliminary"]:
+def _page(rows: Sequence[Row], anchors: Anchors) -> Page:
+    first = rows[0]
+    title = f"{first.dataset} · {first.budget} · {first.precision}"
+    if first.preliminary:
         title = f"Preliminary board: {title}"
-    sheets = [_sheet(rows, anchors) for _, rows in part.groupby("supervised", sort=False)]
-    return Page(title, sheets, [*_rules(part), *_anchor_notes(part, anchors), *_cell_notes(part)])
+    sheets = [_sheet(part, anchors) for part in parts(rows, lambda row: row.class_).values()]
+    return Page(title, sheets, notes(rows, anchors))
 
 
-def _sheet(part: pd.DataFrame, anchors: Anchors) -> Sheet:
-    keys = [*TASK, "metric"]
-    columns = rows_of(part.drop_duplicates(keys))
+def _sheet(rows: Sequence[Row], anchors: Anchors) -> Sheet:
+    columns = [members[0] for members in parts(rows, lambda row: row.column).values()]
     heads = [_head(column, columns) for column in columns]
-    known = {name for task in part["task"] for name in _anchor_models(anchors.get(task, ()))}
+    known = {name for task in {row.task for row in rows} for name in anchor_models(anchors.get(task, ()))}
     lines: dict[str, Line] = {}
-    for row in rows_of(part):
-        mark = ANCHOR if row["model"] in known else ""
-        overall = places(row["overall_best"], row["overall_worst"])
-        line = lines.setdefault(row["model"], Line(row["model"] + mark, overall, row["overall"], [], _costs(row)))
+    for row in rows:
+        mark = ANCHOR if row.model in known else ""
+        overall = places(row.overall_best, row.overall_worst)
+        line = lines.setdefault(row.model, Line(row.model + mark, overall, row.overall, [], _costs(row)))
         line.entries.append(_entry(row))
-    if part["floor"].notna().any():
-        floors = [Entry() if math.isnan(c["floor"]) else Entry(f"{c['floor']:.4g}", sort=c["floor"]) for c in columns]
+    if not all(math.isnan(row.floor) for row in rows):
+        floors = [Entry() if math.isnan(c.floor) else Entry(f"{c.floor:.4g}", sort=c.floor) for c in columns]
         lines["floor" + ANCHOR] = Line("floor" + ANCHOR, "", math.nan, floors, [Entry() for _ in COSTS])
-    caption = "trained with labels" if part["supervised"].iloc[0] else "trained without labels"
-    return Sheet(caption, heads, list(lines.values()), bool(part["overall"].notna().any()))
+    return Sheet(_caption(rows[0]), heads, list(lines.values()), not all(math.isnan(row.overall) for row in rows))
 
 
-def _head(column: Mapping[str, Any], columns: Sequence[Mapping[str, Any]]) -> Head:
-    versions = {other["task_version"] for other in columns if other["task"] == column["task"]}
-    name = f"{column['task']} v{column['task_version']}" if len(versions) > 1 else column["task"]
-    metric, unit = column["metric"], column["unit"]
+def _caption(row: Row) -> str:
+    trained = "trained with labels" if row.supervised else "trained without labels"
+    return f"{trained}, with weights or training of their own: not ranked" if row.apart else trained
+
+
+def _head(column: Row, columns: Sequence[Row]) -> Head:
+    versions = {other.task_version for other in columns if other.task == column.task}
+    name = f"{column.task} v{column.task_version}" if len(versions) > 1 else column.task
     # A unit that the metric's name tells is not repeated.
-    told = unit.lower() in metric.lower().split("_")
-    return Head(name, metric, "" if told else unit, ARROWS.get(column["direction"], ""))
+    told = column.unit.lower() in column.metric.lower().split("_")
+    return Head(name, column.metric, "" if told else column.unit, ARROWS.get(column.direction, ""))
 
 
-def _entry(row: Mapping[str, Any]) -> Entry:
-    if math.isnan(row["value"]):
-        return Entry(reason=row["reason"])
-    value, half = figures(row["value"], row["half"])
-    rank = places(row["rank_best"], row["rank_worst"])
-    if row["status"] == "partial":
-        rank = f"{len(row['seeds'])}/{len(row['expected'])} seeds"
-    return Entry(value + FLAG * bool(row["flags"]), half, rank, "", row["value"], row["rank_best"] == 1)
+def _entry(row: Row) -> Entry:
+    if math.isnan(row.value):
+        return Entry(reason=row.reason)
+    value, half = figures(row.value, row.half)
+    rank = places(row.rank_best, row.rank_worst)
+    if row.status == "partial":
+        rank = f"{len(row.seeds)}/{len(row.expected)} seeds"
+    return Entry(value + FLAG * bool(row.flags), half, rank, "", row.value, row.rank_best == 1)
 
 
-def _costs(row: Mapping[str, Any]) -> list[Entry]:
+def _costs(row: Row) -> list[Entry]:
     """The model's costs to three figures; empty where there are none: a model that is not trained has no speed."""
     entries = []
     for name, (_, divisor) in COSTS.items():
-        cost = float(row[name] or 0) / divisor
+        cost = float(getattr(row, name) or 0) / divisor
         shown = cost > 0 and math.isfinite(cost)
         entries.append(Entry(_three(cost), sort=cost) if shown else Entry())
     return entries
@@ -201,87 +182,3 @@ def _costs(row: Mapping[str, Any]) -> list[Entry]:
 def _three(value: float) -> str:
     decimals = 2 - math.floor(math.log10(value))
     return f"{round(value, decimals):,.{max(decimals, 0)}f}"
-
-
-def _rules(part: pd.DataFrame) -> list[str]:
-    """What the numbers mean: interval, rank, overall order, what stands behind them."""
-    first = part.iloc[0]
-    notes = [f"± {_interval(part)}"]
-    if first["preliminary"]:
-        notes.append(f"Preliminary: under {MIN_SEEDS} seeds nothing is ranked ({_seeds(part)}).")
-    if part["rank_best"].notna().any():
-        notes.append(
-            "Rank a-b: of the n models that are ranked in a table's column, a - 1 are significantly better and n - b "
-            "significantly worse (5 % level for each pair). A model that lacks a seed is not ranked."
-        )
-    if part["overall"].notna().any():
-        tasks = ", ".join(part[part["official"]]["task"].unique())
-        notes.append(f"Overall: place by the mean of the middle ranks in {tasks}; of a family its best variant counts.")
-    if part["status"].eq("partial").any():
-        notes.append("k/n seeds: the mean of the k seeds that are there; not ranked.")
-    notes.append(COSTS_NOTE)
-    stands = ", ".join(f"{row['task']} {row['task_version']}" for row in rows_of(part.drop_duplicates(TASK)))
-    count = int(part.drop_duplicates([*TASK, "model"])["records"].sum())
-    notes.append(f"{count} records: {_seeds(part)}; engine {first['engine']}; versions: {stands}.")
-    if first["older"]:
-        notes.append(f"{first['older']} records of older versions are not shown.")
-    return notes
-
-
-def _interval(part: pd.DataFrame) -> str:
-    if part["expected"].map(len).max() == 1:
-        return "95 % interval over test images alone: one seed says nothing about others."
-    return "95 % interval over seeds and test images."
-
-
-def _seeds(part: pd.DataFrame) -> str:
-    """Returns e.g. ``seeds 0-4``; with the tasks where these differ."""
-    tasks: dict[str, list[str]] = {}
-    for row in rows_of(part.drop_duplicates(TASK)):
-        tasks.setdefault(_ranges(row["expected"]), []).append(row["task"])
-    if len(tasks) == 1:
-        return f"seeds {next(iter(tasks))}"
-    return "; ".join(f"seeds {seeds} in {', '.join(names)}" for seeds, names in tasks.items())
-
-
-def _ranges(seeds: Sequence[int]) -> str:
-    if len(seeds) > 2 and seeds[-1] - seeds[0] == len(seeds) - 1:
-        return f"{seeds[0]}-{seeds[-1]}"
-    return ", ".join(map(str, seeds))
-
-
-def _anchor_models(anchors: Sequence[tuple[str, str]]) -> list[str]:
-    """Returns the baselines among the anchors: those named, and one that a floor's summary begins with."""
-    named = [summary.partition(":")[0] if name in KINDS else name for name, summary in anchors]
-    return [name for name in named if name.isidentifier()]
-
-
-def _anchor_notes(part: pd.DataFrame, anchors: Anchors) -> list[str]:
-    notes = []
-    for task in part["task"].unique():
-        known = anchors.get(task, ())
-        if known:
-            told = "; ".join(f"{name}: {summary}" for name, summary in known)
-            absent = [name for name in _anchor_models(known) if name not in set(part["model"])]
-            missing = f" Not on this board: {', '.join(absent)}." if absent else ""
-            notes.append(f"{ANCHOR} Anchors of {task}: {told}.{missing}")
-    return notes
-
-
-def _cell_notes(part: pd.DataFrame) -> list[str]:
-    """Flags, reasons that a cell has no room for, and what the tasks noted; whatever shares a text shares a line."""
-    found: dict[tuple[str, str], list[str]] = {}
-    for row in rows_of(part):
-        reason = [row["reason"]] if row["status"] == "partial" or len(row["reason"]) > REASON else []
-        for text in (*(f"{FLAG} {flag}" for flag in row["flags"]), *reason, *row["notes"]):
-            found.setdefault((text, row["task"]), []).append(row["model"])
-    shared: dict[tuple[str, str], list[str]] = {}
-    for (text, task), models in found.items():
-        shared.setdefault((text, _names(models)), []).append(task)
-    return [f"{text} ({', '.join(tasks)}: {models})" for (text, models), tasks in sorted(shared.items())]
-
-
-def _names(models: Sequence[str]) -> str:
-    unique = list(dict.fromkeys(models))
-    more = f" and {len(unique) - LISTED} more" if len(unique) > LISTED else ""
-    return ", ".join(unique[:LISTED]) + more

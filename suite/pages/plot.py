@@ -6,9 +6,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from suite.boards import SECTION, TASK, rows_of
+from suite.boards import Row, parts, rows_of
 from suite.errors import UserError, nearest
 from suite.pages.layout import ARROWS
 
@@ -33,7 +33,7 @@ def points(board: pd.DataFrame, x: str, y: str) -> list[Point]:
     """Returns a point for every model that has both metrics.
 
     Args:
-        board: From ``leaderboard.board``, with both metrics on it.
+        board: From ``board``, with both metrics on it.
         x: A metric's name.
         y: Another's.
 
@@ -41,23 +41,24 @@ def points(board: pd.DataFrame, x: str, y: str) -> list[Point]:
         UserError: If the board holds several datasets or budgets, a metric belongs to several of its columns, or no
             model has both.
     """
-    sections = board.drop_duplicates(SECTION)
+    rows = rows_of(board)
+    sections = {row.section for row in rows}
     if len(sections) > 1:
-        found = "; ".join(" ".join(str(row[name]) for name in SECTION[:3]) for row in rows_of(sections))
+        found = "; ".join(sorted(" ".join(section[:3]) for section in sections))
         raise UserError(f"a plot shows one dataset, budget and precision, not {found}")
-    columns = [_column(board, name) for name in (x, y)]
+    columns = [_column(rows, name) for name in (x, y)]
     shared = [model for model in columns[0] if model in columns[1]]
     if not shared:
         raise UserError(f"no model has both '{x}' and '{y}'")
-    rows = [(model, columns[0][model], columns[1][model]) for model in shared]
-    return [Point(model, a["value"], b["value"], _half(a), _half(b)) for model, a, b in rows]
+    pairs = [(columns[0][model], columns[1][model]) for model in shared]
+    return [Point(a.model, a.value, b.value, _half(a), _half(b)) for a, b in pairs]
 
 
 def draw(board: pd.DataFrame, x: str, y: str, file: Path, join: Sequence[str] = ()) -> None:
     """Draws the points of ``points`` into a file, whose ending says the format.
 
     Args:
-        board: From ``leaderboard.board``.
+        board: From ``board``.
         x: The metric of the horizontal axis.
         y: The metric of the vertical axis.
         file: Where to write it: ``.png``, ``.svg`` or ``.pdf``.
@@ -84,10 +85,10 @@ def draw(board: pd.DataFrame, x: str, y: str, file: Path, join: Sequence[str] = 
     for point in found.values():
         axes.errorbar(point.x, point.y, xerr=point.x_half, yerr=point.y_half, fmt="o", capsize=2)
         axes.annotate(point.model, (point.x, point.y), xytext=(5, 4), textcoords="offset points", fontsize=8)
-    axes.set_xlabel(_label(board, x))
-    axes.set_ylabel(_label(board, y))
-    first = rows_of(board)[0]
-    axes.set_title(" · ".join(str(first[name]) for name in SECTION[:3]), fontsize=10)
+    rows = rows_of(board)
+    axes.set_xlabel(_label(rows, x))
+    axes.set_ylabel(_label(rows, y))
+    axes.set_title(" · ".join(rows[0].section[:3]), fontsize=10)
     axes.grid(alpha=0.3)
     try:
         figure.savefig(file, metadata={"Date": None} if file.suffix == ".svg" else None)
@@ -95,20 +96,20 @@ def draw(board: pd.DataFrame, x: str, y: str, file: Path, join: Sequence[str] = 
         raise UserError(f"cannot write {file}: {error.strerror or error}") from error
 
 
-def _column(board: pd.DataFrame, metric: str) -> dict[str, dict[str, Any]]:
+def _column(rows: Sequence[Row], metric: str) -> dict[str, Row]:
     """Model -> its row, where it has a value."""
-    rows = board[board["metric"] == metric]
-    tasks = [row["task"] for row in rows_of(rows.drop_duplicates(TASK))]
+    found = [row for row in rows if row.metric == metric]
+    tasks = [task for task, _, _ in parts(found, lambda row: row.column)]
     if len(tasks) > 1:
         raise UserError(f"'{metric}' is a metric of {' and '.join(tasks)}: choose one with --task")
-    return {row["model"]: row for row in rows_of(rows) if math.isfinite(row["value"])}
+    return {row.model: row for row in found if math.isfinite(row.value)}
 
 
-def _half(row: dict[str, Any]) -> float:
-    return row["half"] if math.isfinite(row["half"]) else 0.0
+def _half(row: Row) -> float:
+    return row.half if math.isfinite(row.half) else 0.0
 
 
-def _label(board: pd.DataFrame, metric: str) -> str:
-    row = rows_of(board[board["metric"] == metric])[0]
-    unit = f" ({row['unit']})" if row["unit"] else ""
-    return f"{row['task']}: {metric}{unit} {ARROWS.get(row['direction'], '')}".rstrip()
+def _label(rows: Sequence[Row], metric: str) -> str:
+    row = next(row for row in rows if row.metric == metric)
+    unit = f" ({row.unit})" if row.unit else ""
+    return f"{row.task}: {metric}{unit} {ARROWS.get(row.direction, '')}".rstrip()

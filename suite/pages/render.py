@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from suite.boards import rows_of
 from suite.errors import unknown
 from suite.pages.html import webpage
 from suite.pages.latex import latex
-from suite.pages.layout import Anchors, pages
+from suite.pages.layout import pages
+from suite.pages.notes import Anchors
 from suite.pages.text import WIDTH, as_json, csv, markdown, table
 from suite.plugins import registry
 
@@ -46,9 +48,10 @@ def render(
         anchors = {} if format == "csv" else find_anchors(set(board["task"]))
     if format == "csv":
         return csv(board)
-    found = pages(board, anchors)
+    rows = rows_of(board)
+    found = pages(rows, anchors)
     if format == "json":
-        return as_json(board, found, anchors)
+        return as_json(rows, found, anchors)
     if format == "html":
         return webpage(found)
     if format == "latex":

@@ -10,8 +10,9 @@ import textwrap
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from suite.boards import MODEL, SECTION, rows_of
-from suite.pages.layout import COSTS, COSTS_NOTE, REASON, Anchors, Entry, Page, Sheet, shortened
+from suite.boards import MODEL, SECTION, Row, parts, plain
+from suite.pages.layout import COSTS, Entry, Page, Sheet, shortened
+from suite.pages.notes import COSTS_NOTE, REASON, Anchors
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,6 +23,9 @@ WIDTH = 120
 
 #: Columns of the board that hold places: whole numbers or nothing.
 _PLACES = ["overall_best", "overall_worst", "rank_best", "rank_worst"]
+
+#: Columns of the board that name other models: as many entries as pairs, for ``suite compare``.
+_PAIRS = ["beaten_by"]
 
 
 def table(found: Sequence[Page], width: int = WIDTH, color: bool = False, costs: bool = True) -> str:
@@ -145,7 +149,7 @@ def escape_markdown(text: str) -> str:
 
 def csv(board: pd.DataFrame) -> str:
     """Returns the board's own rows with full precision; numbers of a list are separated by spaces."""
-    flat = board.astype(dict.fromkeys(_PLACES, "Int64"))
+    flat = board.drop(columns=_PAIRS).astype(dict.fromkeys(_PLACES, "Int64"))
     for name in ("expected", "seeds", "seed_values", "keys"):
         flat[name] = [" ".join(map(str, values)) for values in flat[name]]
     for name in ("flags", "notes"):
@@ -153,22 +157,22 @@ def csv(board: pd.DataFrame) -> str:
     return str(flat.to_csv(index=False, lineterminator="\n"))
 
 
-def as_json(board: pd.DataFrame, found: Sequence[Page], anchors: Anchors) -> str:
+def as_json(rows: Sequence[Row], found: Sequence[Page], anchors: Anchors) -> str:
     """Returns the board with full precision: sections, their models, their cells; what is not there is null."""
     sections = []
-    for page, (key, part) in zip(found, board.groupby(SECTION, sort=False), strict=True):
-        models = [_json_model(rows) for _, rows in part.groupby(["supervised", "model"], sort=False)]
-        about = {**dict(zip(SECTION, key, strict=True)), "preliminary": bool(part["preliminary"].iloc[0])}
+    for page, (key, part) in zip(found, parts(rows, lambda row: row.section).items(), strict=True):
+        models = [_json_model(cells) for cells in parts(part, lambda row: (row.class_, row.model)).values()]
+        about = {**dict(zip(SECTION, key, strict=True)), "preliminary": part[0].preliminary}
         sections.append({**about, "models": models, "notes": page.notes})
     known = {task: [{"name": name, "summary": text} for name, text in pairs] for task, pairs in anchors.items()}
     content = {"sections": sections, "anchors": known}
     return json.dumps(content, indent=1, ensure_ascii=False, default=lambda scalar: scalar.item()) + "\n"
 
 
-def _json_model(rows: pd.DataFrame) -> dict[str, Any]:
-    records = [{name: _plain(name, value) for name, value in row.items()} for row in rows_of(rows)]
+def _json_model(rows: Sequence[Row]) -> dict[str, Any]:
+    records = [{name: _plain(name, value) for name, value in plain(row).items()} for row in rows]
     of_model = ["model", *MODEL, "overall", "overall_best", "overall_worst"]
-    above = {*SECTION, *of_model, "preliminary", "supervised", "older"}
+    above = {*SECTION, *of_model, *_PAIRS, "preliminary", "supervised", "apart", "older"}
     cells = [{name: value for name, value in row.items() if name not in above} for row in records]
     return {**{name: records[0][name] for name in of_model}, "cells": cells}
 

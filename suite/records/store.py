@@ -15,7 +15,7 @@ import logging
 import math
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -78,8 +78,14 @@ def pictures_path(workspace: str | Path, key: str) -> Path:
     return Path(workspace) / "pictures" / key[:32]
 
 
-def load_values(workspace: str | Path, key: str) -> dict[str, np.ndarray]:
-    """Returns a cell's arrays by name (curves as ``curve/<name>``); empty where they are missing or unreadable."""
+def load_values(workspace: str | Path, key: str, names: Collection[str] | None = None) -> dict[str, np.ndarray]:
+    """Returns a cell's arrays by name (curves as ``curve/<name>``); empty where they are missing or unreadable.
+
+    Args:
+        workspace: The folder that may hold them.
+        key: The cell's.
+        names: The arrays to read; None reads all.
+    """
     import zipfile
 
     import numpy as np
@@ -87,7 +93,7 @@ def load_values(workspace: str | Path, key: str) -> dict[str, np.ndarray]:
     path = values_path(workspace, key)
     try:
         with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
+            return {name: archive[name] for name in archive.files if names is None or name in names}
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:

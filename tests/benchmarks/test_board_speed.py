@@ -46,7 +46,7 @@ def test_a_board_from_100000_records(benchmark: Any, workspace: Path) -> None:
         data = load_records(workspace)
         read = time.perf_counter()
         found = board(data)
-        text = render(found, "table", {})
+        text = render(found, "table", anchors={})
         benchmark.extra_info.update(
             records=len(data),
             limit_seconds=LIMIT,

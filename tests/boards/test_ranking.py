@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from suite.boards.board import board
@@ -82,8 +83,8 @@ def test_of_a_familys_variants_the_best_counts_and_the_others_move_nobody() -> N
     assert set(table.index) == {*models, *flood}
     alone = board(official(**models)).drop_duplicates("model").set_index("model")
     for model in models:
-        assert table.loc[model, "overall"] == alone.loc[model, "overall"]
-    assert table.loc[list(flood), "overall"].isna().all()
+        for column in ("overall", "overall_best", "overall_worst"):
+            assert table.loc[model, column] == alone.loc[model, column]
 
 
 def test_a_model_that_lacks_an_official_cell_is_listed_last_and_has_no_overall_place() -> None:
@@ -112,3 +113,42 @@ def test_a_score_without_any_uncertainty_is_not_ranked() -> None:
     table = board(records({"a": [1.0, 1.0, 1.0], "b": [2.0, 2.0, 2.0], "c": [3.0, 3.1, 3.2]}, se=None))
     assert math.isnan(places(table)["a"][0])
     assert places(table)["c"] == (1, 1)
+
+
+def test_a_variant_that_does_not_count_shows_its_own_number_also_where_it_ties() -> None:
+    rows = official(a=(1, 90, 9), a_twin=(1, 90, 9), a_worse=(8, 80, 1), b=(5, 85, 5))
+    table = board(rows).drop_duplicates("model").set_index("model")
+    assert table["overall"].to_dict() == {"a": 1, "a_twin": 1, "a_worse": 2, "b": 2}
+    assert (
+        table["overall_best"].to_dict()
+        == table["overall_worst"].to_dict()
+        == {"a": 1, "a_twin": 1, "a_worse": 2, "b": 2}
+    )
+
+
+@pytest.mark.parametrize("flag", ["given weights", "own training"])
+def test_weights_or_training_of_ones_own_are_shown_in_a_class_of_their_own_and_not_ranked(flag: str) -> None:
+    table = board(records(around(5, 9)) + records({"guest": [1.0, 1.1, 1.2]}, flags=[flag]))
+    row = cell(table, "guest")
+    assert (row["apart"], row["value"]) == (True, pytest.approx(1.1))
+    assert math.isnan(row["rank_best"])
+    assert places(table)["m0"] == (1, 1)
+    assert cell(table, "m0")["ranked_among"] == 2
+    assert table["model"].iloc[-1] == "guest"
+
+
+def test_the_interval_of_given_weights_is_that_of_the_images() -> None:
+    row = cell(board(records({"guest": [1.0, 2.0, 3.0]}, se=0.5, n=101, flags=["given weights"])), "guest")
+    assert row["half"] == pytest.approx(0.5 * 1.983972, rel=1e-5)
+
+
+def test_differences_below_the_resolution_of_the_column_are_ties() -> None:
+    rows = records({"a": [1.0] * 3, "b": [1.009] * 3, "c": [1.02] * 3}, se=1e-6)
+    assert places(board(rows)) == {"a": (1, 2), "b": (1, 2), "c": (3, 3)}
+
+
+def test_a_board_is_the_same_every_time_and_in_any_order_of_its_records() -> None:
+    rows = records({f"m{i}": [i / 10 + d for d in SPREAD] for i in range(9)})
+    table = board(rows)
+    pd.testing.assert_frame_equal(table, board(rows[::-1]))
+    assert places(table) == places(board(rows[::2] + rows[1::2]))

@@ -1,11 +1,9 @@
-"""Intervals, comparisons, ranks: exact values, properties, and how often an interval holds what it is said to hold."""
+"""Intervals, comparisons: exact values, properties, and how often an interval holds what it is said to hold."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from suite.boards import statistics
 from suite.boards.statistics import Moments
@@ -130,83 +128,6 @@ def test_paired_intervals_hold_the_truth_at_least_as_often_as_they_say(seeds: in
         difference, half = statistics.paired_difference(a, b)
         covered += abs(difference) <= half
     assert 0.942 < covered / repeats < 0.995
-
-
-def _models(means: list[float], sd: float = 0.1) -> Moments:
-    n = len(means)
-    return Moments(np.array(means), np.full(n, sd**2), np.full(n, 5), np.full(n, sd))
-
-
-def test_models_far_apart_have_one_place_each() -> None:
-    best, worst = statistics.rank_intervals(_models([30.0, 10.0, 20.0]), "lower")
-    assert best.tolist() == worst.tolist() == [3, 1, 2]
-    best, worst = statistics.rank_intervals(_models([30.0, 10.0, 20.0]), "higher")
-    assert best.tolist() == worst.tolist() == [1, 3, 2]
-
-
-def test_models_that_cannot_be_told_apart_share_their_places() -> None:
-    best, worst = statistics.rank_intervals(_models([1.0, 1.01, 9.0, 9.01, 9.02]), "lower")
-    assert list(zip(best.tolist(), worst.tolist(), strict=True)) == [(1, 2), (1, 2), (3, 5), (3, 5), (3, 5)]
-
-
-def test_a_chain_of_close_neighbours_gives_overlapping_intervals() -> None:
-    best, worst = statistics.rank_intervals(_models([1.0, 1.35, 1.7]), "lower")
-    assert list(zip(best.tolist(), worst.tolist(), strict=True)) == [(1, 2), (1, 3), (2, 3)]
-
-
-def test_equal_scores_without_any_variance_are_a_tie_in_spite_of_rounding() -> None:
-    best, worst = statistics.rank_intervals(_models([0.1 + 0.2, 0.3], sd=0.0), "lower")
-    assert (best.tolist(), worst.tolist()) == ([1, 1], [2, 2])
-
-
-_many = st.lists(
-    st.tuples(
-        st.floats(-100, 100), st.floats(0, 3).map(lambda x: round(x, 3)), st.integers(3, 9), st.floats(0, 3).map(abs)
-    ),
-    min_size=1,
-    max_size=12,
-)
-
-
-def _arrays(rows: list[tuple[float, float, int, float]]) -> Moments:
-    mean, spread, seeds, image = (np.array(column, dtype=float) for column in zip(*rows, strict=True))
-    return Moments(mean, spread, seeds, image)
-
-
-@settings(max_examples=60, deadline=None)
-@given(_many)
-def test_rank_intervals_are_consistent(rows: list[tuple[float, float, int, float]]) -> None:
-    m, n = _arrays(rows), len(rows)
-    best, worst = statistics.rank_intervals(m, "lower")
-    assert (1 <= best).all() and (best <= worst).all() and (worst <= n).all()
-    assert best.min() == 1
-    assert worst.max() == n
-    assert best[m.mean.argmin()] == 1
-    mirrored = statistics.rank_intervals(m, "higher")
-    assert mirrored[0].tolist() == (n + 1 - worst).tolist()
-    assert mirrored[1].tolist() == (n + 1 - best).tolist()
-
-
-@settings(max_examples=60, deadline=None)
-@given(_many, st.randoms(use_true_random=False))
-def test_ranks_do_not_depend_on_the_order_of_the_models(rows: list, random: object) -> None:
-    order = list(range(len(rows)))
-    random.shuffle(order)  # type: ignore[attr-defined]
-    best, worst = statistics.rank_intervals(_arrays(rows), "lower")
-    shuffled = statistics.rank_intervals(_arrays([rows[i] for i in order]), "lower")
-    assert shuffled[0].tolist() == best[order].tolist()
-    assert shuffled[1].tolist() == worst[order].tolist()
-
-
-@settings(max_examples=60, deadline=None)
-@given(_many)
-def test_the_short_cut_of_significance_gives_the_answer_of_the_interval(rows: list) -> None:
-    m = _arrays(rows)
-    one = Moments(*(float(field[0]) for field in (m.mean, m.seed_variance, m.seeds, m.image_quantile)))
-    difference, half = statistics.difference(one, m)
-    apart = np.abs(difference) > 1e-12 * abs(one.mean)
-    expected = np.sign(difference) * ((np.abs(difference) > half) & apart)
-    assert statistics.significant(one, m).tolist() == expected.tolist()
 
 
 def test_a_linearized_ratio_has_the_ratios_mean_and_its_spread_over_samples() -> None:

@@ -18,20 +18,22 @@ def compared(suite: Run, *arguments: object) -> dict[str, dict]:
     return {row["task"]: row for row in json.loads(out)}
 
 
-def test_compare_pairs_images_and_so_sees_what_the_board_cannot(suite: Run, scored: Path) -> None:
+def test_compare_pairs_images_and_so_does_the_board(suite: Run, scored: Path) -> None:
     rows = compared(suite, "vae", "autoencoder", "--workspace", scored)
     nats = rows["reconstruction"]
     assert nats["paired"]
     assert nats["difference"] == pytest.approx(-1, abs=0.2)
     assert nats["high"] < 0
     assert (nats["better"], nats["images"], nats["seeds_a"]) == ("vae", 300, [0, 1, 2])
+    assert nats["board"] == "separated"
     probe = rows["linear_probe"]  # hits are kept as 0 and 1, the score is in per cent
     assert probe["paired"]
     assert probe["difference"] == pytest.approx(40, abs=8)
-    assert probe["better"] == "vae"
+    assert (probe["better"], probe["board"]) == ("vae", "separated")
     _, out, _ = suite("board", "--workspace", scored, "--task", "reconstruction", "--format", "json")
-    ranks = [model["cells"][0] for model in json.loads(out)["sections"][0]["models"]]
-    assert {(cell["rank_best"], cell["rank_worst"]) for cell in ranks} == {(1, 3)}
+    cells = {model["model"]: model["cells"][0] for model in json.loads(out)["sections"][0]["models"]}
+    ranks = {name: (cell["rank_best"], cell["rank_worst"], cell["paired"]) for name, cell in cells.items()}
+    assert ranks == {"vae": (1, 2, True), "autoencoder": (2, 3, True), "pca": (1, 3, False)}
 
 
 def test_compare_without_values_says_that_it_did_not_pair(suite: Run, scored: Path) -> None:
@@ -41,6 +43,7 @@ def test_compare_without_values_says_that_it_did_not_pair(suite: Run, scored: Pa
     assert nats["note"] == "not paired: no per-image values of pca"
     assert nats["better"] == ""
     assert nats["low"] < 0 < nats["high"]
+    assert (nats["board"], rows["linear_probe"]["board"]) == ("tied", "")
     assert rows["linear_probe"]["difference"] is None
     assert "failed: Diverged: step 5" in rows["linear_probe"]["note"]
 
@@ -78,7 +81,8 @@ def test_compare_prints_a_line_per_task(suite: Run, scored: Path) -> None:
     assert code == 0
     assert "-1." in out or "-0.9" in out
     assert "reconstruction (digits quick float32)" in out
-    assert "95 % interval" in out
+    assert "95 % interval of this one pair" in out
+    assert "separated" in out
 
 
 def test_compare_prints_markdown(suite: Run, scored: Path) -> None:

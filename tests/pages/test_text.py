@@ -30,9 +30,11 @@ def test_the_terminal_table_of_four_tasks_and_twelve_models_fits_into_120_column
 def test_the_footnotes_explain_the_numbers(table: pd.DataFrame) -> None:
     text = " ".join(render(table, "table", anchors=ANCHORS).split())
     for part in (
-        "95 % interval over seeds and test images",
-        "5 % level for each pair",
-        "of a family its best variant counts",
+        "95 % interval over seeds and test images; it is for the number itself, not for a comparison",
+        "one level for all pairs of the column",
+        "Ties, however certain: differences below 0.01 dB (gain_db); 0.01 nats (weakest_net, nats); 0.01 points",
+        "Not paired, for want of per-image values, and so ranked by means and standard errors: input_optimization: ",
+        "Of a family its best variant counts",
         "225 records: seeds 0-4; engine 1; versions: input_optimization 1, latent_ablation 1",
         "Anchors of reconstruction: floor: pixel_marginals: no latents; copy: the image itself.",
         "Not on this board: pixel_marginals.",
@@ -41,6 +43,14 @@ def test_the_footnotes_explain_the_numbers(table: pd.DataFrame) -> None:
         "trained with labels",
     ):
         assert part in text
+
+
+def test_models_with_weights_of_their_own_have_a_table_that_says_so() -> None:
+    rows = records({"a": [1.0, 1.1, 1.2]}) + records({"guest": [0.5] * 3}, flags=["given weights"])
+    text = render(board(rows), "markdown", anchors={})
+    assert "### Trained without labels, with weights or training of their own: not ranked" in text
+    assert "the interval is over test images alone" in text
+    assert "! given weights (reconstruction: guest)" in text
 
 
 def test_a_preliminary_board_says_so_and_ranks_nothing() -> None:

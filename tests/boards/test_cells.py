@@ -76,3 +76,20 @@ def test_a_metric_of_one_seed_alone_is_partial() -> None:
     rows[0] = record(baseline="m0", seed=0, value=1.0, others={"gain": 2.0})
     row = cell(board(rows, metrics=["gain"]), "m0")
     assert (row["status"], row["value"], row["reason"]) == ("partial", 2.0, "not measured (seed 1, 2)")
+
+
+def test_bits_per_dimension_have_the_uncertainty_of_their_nats() -> None:
+    rows = records({"a": [1.0, 1.2, 1.4], "b": [9.0, 9.1, 9.2]}, se=0.3)
+    for row in rows:
+        bits = {
+            "value": row["metrics"]["nats"]["value"] / 543,
+            "unit": "bits",
+            "direction": "lower",
+            "se": None,
+            "n": None,
+        }
+        row["metrics"]["bits_per_dim"] = bits
+    nats, bits = cell(board(rows), "a"), cell(board(rows, metrics=["bits_per_dim"]), "a")
+    assert bits["half"] == pytest.approx(nats["half"] / 543)
+    assert bits["images"] == nats["images"] == 400
+    assert bits["rank_best"] == nats["rank_best"] == 1

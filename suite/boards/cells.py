@@ -1,0 +1,274 @@
+"""Seeds -> rows: one row per (section, task column, model), with a value and its moments, or why it has none."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from suite.boards import statistics
+from suite.boards.rows import GIVEN_WEIGHTS, MIN_SEEDS, OWN_TRAINING, SECTION, Row
+from suite.errors import UserError, nearest
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+#: The state of a seed without a record.
+NOT_RUN = "not run"
+
+#: Metric -> the metric that it is a fixed multiple of. It has no spread of its own in the records: its standard error
+#: over images, and its per-image values, are that metric's in its unit.
+MULTIPLES = {"bits_per_dim": "nats"}
+
+
+class Outcome(NamedTuple):
+    """What is needed of one record; the fields are columns of ``board.frame``."""
+
+    key: str
+    status: str
+    reason: str
+    stale: str
+    task: str
+    task_version: int
+    task_params: str
+    official: bool
+    primary: str
+    baseline: str
+    seed: int
+    metrics: Mapping[str, Mapping[str, Any]]
+    flags: tuple[str, ...]
+    notes: tuple[str, ...]
+    baseline_params: str
+    family: str
+    supervision: str
+    parameters: float
+    flops_per_image: float
+    train_seconds: float
+    images_per_second: float
+
+
+@dataclass(frozen=True)
+class _Section:
+    dataset: str
+    budget: str
+    precision: str
+    engine: int
+    preliminary: bool
+    older: int
+    apart: frozenset[str]
+
+
+@dataclass(frozen=True)
+class _Metric:
+    name: str
+    unit: str
+    direction: str
+
+
+@dataclass(frozen=True)
+class _Cell:
+    """One model's seeds in one column."""
+
+    status: str
+    reason: str
+    seeds: tuple[int, ...]
+    values: tuple[float, ...]
+    images: int
+    flags: tuple[str, ...]
+    notes: tuple[str, ...]
+    records: int
+    keys: tuple[str, ...]
+    moments: statistics.Moments
+
+
+def cells(data: pd.DataFrame, metrics: Sequence[str]) -> Iterator[Row]:
+    """Yields one row per (section, task column, model), also where the model has no record for the column.
+
+    Args:
+        data: Records as ``board.current`` leaves them.
+        metrics: Names or patterns; empty takes what each task ranks.
+
+    Raises:
+        UserError: If a metric does not occur.
+    """
+    values = [name for name in data.columns if name.startswith("metric:") and data[name].notna().any()]
+    _check(metrics, [name.removeprefix("metric:") for name in values])
+    for _, part in data.groupby(SECTION, sort=True):
+        found = [Outcome(*row) for row in zip(*(part[name].tolist() for name in Outcome._fields), strict=True)]
+        models = {outcome.baseline: outcome for outcome in found}
+        columns: dict[tuple[str, int], list[Outcome]] = {}
+        for outcome in sorted(found, key=lambda outcome: (outcome.task, outcome.task_version)):
+            columns.setdefault((outcome.task, outcome.task_version), []).append(outcome)
+        seeds = [tuple(sorted({outcome.seed for outcome in outcomes})) for outcomes in columns.values()]
+        apart = frozenset(o.baseline for o in found if GIVEN_WEIGHTS in o.flags or OWN_TRAINING in o.flags)
+        dataset, budget, precision, engine, older = (part[name].iloc[0] for name in (*SECTION, "older"))
+        few = min(map(len, seeds)) < MIN_SEEDS
+        section = _Section(dataset, budget, precision, int(engine), few, int(older), apart)
+        for outcomes, expected in zip(columns.values(), seeds, strict=True):
+            yield from _column(section, outcomes, expected, models, metrics)
+
+
+def _check(patterns: Sequence[str], names: Sequence[str]) -> None:
+    for pattern in patterns:
+        if not any(fnmatchcase(name, pattern) for name in names):
+            raise UserError(f"no records of metric '{pattern}'{nearest(pattern, names)}")
+
+
+def _column(
+    section: _Section,
+    outcomes: Sequence[Outcome],
+    expected: tuple[int, ...],
+    models: Mapping[str, Outcome],
+    patterns: Sequence[str],
+) -> Iterator[Row]:
+    """Yields the rows of one task: a cell per model and metric."""
+    by_model: dict[str, dict[int, Outcome]] = {}
+    for outcome in outcomes:
+        by_model.setdefault(outcome.baseline, {})[outcome.seed] = outcome
+    last = outcomes[-1]
+    official = ":" not in last.task and any(outcome.official for outcome in outcomes)
+    for metric in _metrics(outcomes, patterns):
+        ranked = metric.name == last.primary
+        floor = _floor(outcomes) if ranked else math.nan
+        for model in models.values():
+            cell = _cell(by_model.get(model.baseline, {}), metric.name, expected)
+            yield _row(section, last, expected, metric, ranked and official, floor, model, cell)
+
+
+def _row(
+    section: _Section,
+    task: Outcome,
+    expected: tuple[int, ...],
+    metric: _Metric,
+    official: bool,
+    floor: float,
+    model: Outcome,
+    cell: _Cell,
+) -> Row:
+    return Row(
+        dataset=section.dataset,
+        budget=section.budget,
+        precision=section.precision,
+        engine=section.engine,
+        preliminary=section.preliminary,
+        older=section.older,
+        task=task.task,
+        task_version=task.task_version,
+        expected=expected,
+        metric=metric.name,
+        unit=metric.unit,
+        direction=metric.direction,
+        official=official,
+        floor=floor,
+        task_params=task.task_params,
+        model=model.baseline,
+        baseline_params=model.baseline_params,
+        family=model.family,
+        supervision=model.supervision,
+        parameters=model.parameters,
+        flops_per_image=model.flops_per_image,
+        train_seconds=model.train_seconds,
+        images_per_second=model.images_per_second,
+        supervised=model.supervision not in (None, "none"),
+        apart=model.baseline in section.apart,
+        status=cell.status,
+        reason=cell.reason,
+        value=cell.moments.mean,
+        seeds=cell.seeds,
+        seed_values=cell.values,
+        images=cell.images,
+        flags=cell.flags,
+        notes=cell.notes,
+        records=cell.records,
+        keys=cell.keys,
+        seed_variance=cell.moments.seed_variance,
+        image_quantile=cell.moments.image_quantile,
+    )
+
+
+def _cell(outcomes: Mapping[int, Outcome], metric: str, expected: Sequence[int]) -> _Cell:
+    """Condenses one cell's seeds into a value with its moments, and what is missing into one reason."""
+    states = {seed: _state(outcomes[seed], metric) if seed in outcomes else NOT_RUN for seed in expected}
+    missing = {seed: state for seed, state in states.items() if state}
+    seeds = tuple(seed for seed, state in states.items() if not state)
+    found = [outcomes[seed] for seed in seeds]
+    entries = [_entry(outcome.metrics, metric) for outcome in found]
+    values = tuple(entry["value"] for entry in entries)
+    images = min((entry["n"] for entry in entries if entry.get("n")), default=0)
+    return _Cell(
+        status=_status(missing, some=bool(seeds)),
+        reason=_why(missing, every=not seeds) if missing else "",
+        seeds=seeds,
+        values=values,
+        images=images,
+        flags=tuple(sorted({flag for outcome in found for flag in outcome.flags})),
+        notes=tuple(sorted({note for outcome in found for note in outcome.notes})),
+        records=len(outcomes),
+        keys=tuple(outcome.key for outcome in found),
+        moments=statistics.moments(values, [e.get("se") for e in entries], images or None) if seeds else _NOTHING,
+    )
+
+
+_NOTHING = statistics.Moments(math.nan, math.nan, 0, math.nan)
+
+
+def _entry(metrics: Mapping[str, Mapping[str, Any]], name: str) -> Mapping[str, Any]:
+    """Returns a record's entry of a metric; a fixed multiple of another metric has that one's uncertainty."""
+    entry = metrics[name]
+    base = metrics.get(MULTIPLES[name]) if name in MULTIPLES else None
+    if entry.get("se") is not None or not base or not base["value"] or base.get("se") is None:
+        return entry
+    return {**entry, "se": base["se"] * abs(entry["value"] / base["value"]), "n": base.get("n")}
+
+
+def _status(missing: Mapping[int, str], some: bool) -> str:
+    """Returns ``ok``, ``partial`` where there are some seeds, else what most seeds without a value have."""
+    if some:
+        return "partial" if missing else "ok"
+    tried = [state for state in missing.values() if state != NOT_RUN] or [NOT_RUN]
+    return Counter(tried).most_common(1)[0][0].partition(":")[0]
+
+
+def _state(outcome: Outcome, metric: str) -> str:
+    """Why a record has no number to show; empty where it has one."""
+    if outcome.stale:
+        return outcome.stale
+    if outcome.status != "ok":
+        return f"{outcome.status}: {outcome.reason}" if outcome.reason else outcome.status
+    value = outcome.metrics.get(metric, {}).get("value")
+    if value is None:
+        return "not measured"
+    return "" if math.isfinite(value) else f"not finite: {value}"
+
+
+def _why(missing: Mapping[int, str], every: bool) -> str:
+    if every and len(set(missing.values())) == 1:
+        return next(iter(missing.values()))
+    seeds: dict[str, list[str]] = {}
+    for seed, state in sorted(missing.items(), key=lambda item: item[1] == NOT_RUN):
+        seeds.setdefault(state, []).append(str(seed))
+    return "; ".join(f"{state} (seed {', '.join(which)})" for state, which in seeds.items())
+
+
+def _metrics(outcomes: Sequence[Outcome], patterns: Sequence[str]) -> list[_Metric]:
+    """Returns the metrics to show of one task."""
+    declared: dict[str, _Metric] = {}
+    for outcome in outcomes:
+        for name in outcome.metrics.keys() - declared.keys():
+            entry = outcome.metrics[name]
+            declared[name] = _Metric(name, entry.get("unit", ""), entry.get("direction", ""))
+    if not patterns:
+        primary = outcomes[-1].primary or ""
+        return [declared.get(primary, _Metric(primary, "", ""))]
+    return [declared[name] for pattern in patterns for name in sorted(declared) if fnmatchcase(name, pattern)]
+
+
+def _floor(outcomes: Sequence[Outcome]) -> float:
+    """Returns the mean of the metric ``floor``, which a task reports where its floor is a number on the same images."""
+    values = [outcome.metrics["floor"]["value"] for outcome in outcomes if "floor" in outcome.metrics]
+    return float(np.mean(values)) if values else math.nan

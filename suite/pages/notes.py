@@ -1,0 +1,159 @@
+"""The footnotes of a page: what its numbers mean, what its marks mean, what its cells have no room for."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from suite.boards import MIN_SEEDS, Row, parts
+
+#: Mark of a value with a flag, and of a model that is an anchor.
+FLAG, ANCHOR = "!", "°"
+
+#: Names of anchors that are no baselines.
+KINDS = ("floor", "exact")
+
+#: What they are; said where they are shown.
+COSTS_NOTE = "Costs: of encoding and decoding one image; of training as it ran, on the machine of its record."
+
+#: How much of a reason a cell of a terminal table shows; longer ones have a footnote.
+REASON = 20
+
+#: How many models a footnote lists.
+LISTED = 8
+
+#: Task -> its anchors as (name, summary).
+Anchors = Mapping[str, Sequence[tuple[str, str]]]
+
+
+def notes(rows: Sequence[Row], anchors: Anchors) -> list[str]:
+    """Returns the footnotes of one section."""
+    return [*_rules(rows), *_anchor_notes(rows, anchors), *_cell_notes(rows)]
+
+
+def _rules(rows: Sequence[Row]) -> list[str]:
+    """What the numbers mean: interval, rank, overall order, what stands behind them."""
+    first = rows[0]
+    found = [f"± {_interval(rows)}"]
+    if first.preliminary:
+        found.append(f"Preliminary: under {MIN_SEEDS} seeds nothing is ranked ({_seeds(rows)}).")
+    found += _ranks(rows)
+    if not all(math.isnan(row.overall) for row in rows):
+        tasks = ", ".join(dict.fromkeys(row.task for row in rows if row.official))
+        found.append(
+            f"Overall: a model is above another where its leads in {tasks} add up to more than 0, counted in places "
+            "that are certain. Rows are in the order of the mean of the middle ranks. Of a family its best variant "
+            "counts; any other has the place that it would have in its stead."
+        )
+    if any(row.apart for row in rows):
+        found.append(
+            "Weights or training of their own: models that know more than the budget taught them. They are shown and "
+            "not ranked; where a file brings its weights the interval is over test images alone."
+        )
+    if any(row.status == "partial" for row in rows):
+        found.append("k/n seeds: the mean of the k seeds that are there; not ranked.")
+    found.append(COSTS_NOTE)
+    stands = ", ".join(f"{row.task} {row.task_version}" for row in _first_of(rows, _task))
+    count = sum(row.records for row in _first_of(rows, lambda row: (row.task, row.task_version, row.model)))
+    found.append(f"{count} records: {_seeds(rows)}; engine {first.engine}; versions: {stands}.")
+    if first.older:
+        found.append(f"{first.older} records of older versions are not shown.")
+    return found
+
+
+def _ranks(rows: Sequence[Row]) -> list[str]:
+    """What a rank means, below which difference there is none, and which ranks could not compare images."""
+    ranked = [row for row in rows if row.ranked_among]
+    if not ranked:
+        return []
+    units: dict[str, list[str]] = {}
+    for row in _first_of(ranked, lambda row: row.column):
+        told = f"{row.resolution:g} {_points(row.unit)}".rstrip()
+        units.setdefault(told, []).append(row.metric)
+    ties = "; ".join(f"{told} ({', '.join(metrics)})" for told, metrics in units.items())
+    found = [
+        "Rank a-b: of the n models that are ranked in a table's column, a - 1 are significantly better and n - b "
+        "significantly worse: images paired, seeds independent, one level for all pairs of the column. A model that "
+        f"lacks a seed is not ranked. Ties, however certain: differences below {ties}."
+    ]
+    unpaired: dict[str, list[str]] = {}
+    for row in ranked:
+        if not row.paired:
+            unpaired.setdefault(row.task, []).append(row.model)
+    told = "; ".join(f"{task}: {_names(models)}" for task, models in unpaired.items())
+    if told:
+        found.append(f"Not paired, for want of per-image values, and so ranked by means and standard errors: {told}.")
+    return found
+
+
+def _points(unit: str) -> str:
+    return "points" if unit == "%" else unit
+
+
+def _interval(rows: Sequence[Row]) -> str:
+    told = "95 % interval over seeds and test images"
+    if max(len(row.expected) for row in rows) == 1:
+        told = "95 % interval over test images alone: one seed says nothing about others"
+    own = "; it is for the number itself, not for a comparison, in which what all models find hard cancels."
+    return told + own
+
+
+def _seeds(rows: Sequence[Row]) -> str:
+    """Returns e.g. ``seeds 0-4``; with the tasks where these differ."""
+    tasks: dict[str, list[str]] = {}
+    for row in _first_of(rows, _task):
+        tasks.setdefault(_ranges(row.expected), []).append(row.task)
+    if len(tasks) == 1:
+        return f"seeds {next(iter(tasks))}"
+    return "; ".join(f"seeds {seeds} in {', '.join(names)}" for seeds, names in tasks.items())
+
+
+def _ranges(seeds: Sequence[int]) -> str:
+    if len(seeds) > 2 and seeds[-1] - seeds[0] == len(seeds) - 1:
+        return f"{seeds[0]}-{seeds[-1]}"
+    return ", ".join(map(str, seeds))
+
+
+def _task(row: Row) -> tuple[str, int]:
+    return row.task, row.task_version
+
+
+def _first_of(rows: Iterable[Row], key: Callable[[Row], tuple[object, ...]]) -> list[Row]:
+    return [members[0] for members in parts(rows, key).values()]
+
+
+def anchor_models(anchors: Sequence[tuple[str, str]]) -> list[str]:
+    """Returns the baselines among the anchors: those named, and one that a floor's summary begins with."""
+    named = [summary.partition(":")[0] if name in KINDS else name for name, summary in anchors]
+    return [name for name in named if name.isidentifier()]
+
+
+def _anchor_notes(rows: Sequence[Row], anchors: Anchors) -> list[str]:
+    found, models = [], {row.model for row in rows}
+    for task in dict.fromkeys(row.task for row in rows):
+        known = anchors.get(task, ())
+        if known:
+            told = "; ".join(f"{name}: {summary}" for name, summary in known)
+            absent = [name for name in anchor_models(known) if name not in models]
+            missing = f" Not on this board: {', '.join(absent)}." if absent else ""
+            found.append(f"{ANCHOR} Anchors of {task}: {told}.{missing}")
+    return found
+
+
+def _cell_notes(rows: Sequence[Row]) -> list[str]:
+    """Flags, reasons that a cell has no room for, and what the tasks noted; whatever shares a text shares a line."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for row in rows:
+        reason = [row.reason] if row.status == "partial" or len(row.reason) > REASON else []
+        for text in (*(f"{FLAG} {flag}" for flag in row.flags), *reason, *row.notes):
+            found.setdefault((text, row.task), []).append(row.model)
+    shared: dict[tuple[str, str], list[str]] = {}
+    for (text, task), models in found.items():
+        shared.setdefault((text, _names(models)), []).append(task)
+    return [f"{text} ({', '.join(tasks)}: {models})" for (text, models), tasks in sorted(shared.items())]
+
+
+def _names(models: Sequence[str]) -> str:
+    unique = list(dict.fromkeys(models))
+    more = f" and {len(unique) - LISTED} more" if len(unique) > LISTED else ""
+    return ", ".join(unique[:LISTED]) + more
