@@ -124,7 +124,7 @@ class Frozen:
     """
 
     def __init__(self, baseline: Baseline, name: str = "") -> None:
-        self._model = baseline.eval().requires_grad_(False)
+        self._model = baseline.eval().requires_grad_(False) if isinstance(baseline, Baseline) else baseline
         self.name = name or type(baseline).__name__
         self.spec = baseline.spec
         self.core = baseline.core

@@ -42,7 +42,7 @@ def load(source: Source) -> Any:
     Raises:
         UserError: If the import fails or the class breaks the contract; names the file, the line and the reason.
     """
-    package = _package(source)
+    package = prepare(source)
     name = f"{package}.{source.entry.removesuffix('.py').replace('/', '.')}"
     try:
         module = importlib.import_module(name)
@@ -59,8 +59,8 @@ def load(source: Source) -> Any:
     return _check(source, getattr(module, source.attribute, None))
 
 
-def _package(source: Source) -> str:
-    """Returns the name of the package that holds the closure; makes it on first use."""
+def prepare(source: Source) -> str:
+    """Returns the name of the package that holds the closure; writes its files on first use, and runs nothing."""
     written = {path: _as_hashed(path, data, _known_as(source, path)) for path, data in sorted(source.files.items())}
     digest = hashlib.sha256()
     for path, (data, _) in written.items():

@@ -1,0 +1,89 @@
+"""Training on the guest's side: it is handed the training and the validation split, and hands over weights.
+
+The loop is ``suite.training``'s own, with the streams it has everywhere, so that a model's weights do not depend on
+where it was trained.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from suite.data import Dataset, DatasetInfo, Split
+from suite.errors import ContractError
+from suite.guests.wire import Frame, WireError
+from suite.training import Baseline, checkpoints
+from suite.training import train as take_steps
+
+
+def train(model: Baseline, request: Frame, report: Callable[[dict[str, Any]], None]) -> Frame:
+    """Trains a model and returns its weights, with the report as text.
+
+    Args:
+        model: Freshly built.
+        request: What ``splits`` of the referee's side packed, with ``seed``, ``budget`` and ``precision``.
+        report: Takes the state of training after every epoch.
+    """
+    done = take_steps(
+        model,
+        unpack_splits(request),
+        seed=request.text["seed"],
+        budget=request.text["budget"],
+        precision=request.text["precision"],
+        report=report,
+    )
+    names, tensors = _weights(model)
+    return Frame("trained", {"state": names, "report": dataclasses.asdict(done)}, tensors)
+
+
+def untrained(model: Baseline, request: Frame, seed: int) -> Frame:
+    """Returns the weights of an untrained twin whose running statistics are those of training images."""
+    from suite.measuring.subject import with_statistics
+
+    with_statistics(model, request.tensors[0], seed)
+    names, tensors = _weights(model)
+    return Frame("trained", {"state": names}, tensors)
+
+
+def _weights(model: Baseline) -> tuple[list[str], list[Tensor]]:
+    state = checkpoints.state_of(model)
+    return list(state), list(state.values())
+
+
+def pack_splits(dataset: Dataset, labels: bool) -> tuple[dict[str, Any], list[Tensor]]:
+    """Returns what a guest is handed of a dataset: never the test split, labels only where it declares them."""
+    told = {"info": dataclasses.asdict(dataset.info), "spec": dataclasses.asdict(dataset.spec), "labels": labels}
+    parts = [dataset.train, dataset.val]
+    tensors = [tensor for part in parts for tensor in (part.grey, *([part.labels] if labels else []))]
+    return told, tensors
+
+
+def unpack_splits(request: Frame) -> Dataset:
+    """Returns the dataset that ``pack_splits`` packed; it has no test split."""
+    told = request.text
+    info = DatasetInfo(**{k: tuple(v) if isinstance(v, list) else v for k, v in told["info"].items()})
+    spec = request_spec(told["spec"])
+    tensors = iter(request.tensors)
+    splits = []
+    for _ in range(2):
+        grey = next(tensors)
+        splits.append(Split(grey, next(tensors) if told["labels"] else torch.empty(0, dtype=torch.int64)))
+    return Dataset(info, spec, "", splits[0], splits[1], _no_test)
+
+
+def request_spec(told: dict[str, Any]) -> Any:
+    """Returns the ``DataSpec`` of a description."""
+    from suite.data import DataSpec
+
+    try:
+        return DataSpec(**{**told, "shape": tuple(told["shape"])})
+    except (TypeError, KeyError) as error:
+        raise WireError("a dataset that is not described as one") from error
+
+
+def _no_test() -> Split:
+    raise ContractError("the test split is not here")

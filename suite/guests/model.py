@@ -1,0 +1,240 @@
+"""A guest as the referee plays with it: the sender, the receiver and the gradients, behind one face.
+
+As in the theory of communication: the *sender* sees images and says what is sent; the *receiver* sees only what the
+referee hands it, which was paid for. They live in rooms of their own. A receiver answers one request and is gone
+(``sitting``), so that no message is remembered when the next one comes: not the noise-free code of an image, not
+another draw of its noise. While something is fitted on training images, which the guest has anyway, one receiver may
+stay. A cotangent tells the target, so gradients are asked of a receiver that answers nothing else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from suite.data import DataSpec, Dataset
+from suite.errors import ContractError
+from suite.guests import containment, groups
+from suite.guests.apprentice import pack_splits
+from suite.guests.room import Job, Room
+from suite.guests.wire import Frame, WireError, pack_values
+from suite.training import Group, TrainingReport
+
+#: Seconds that training may take at most where the trial has no limit of its own.
+TRAINING_SECONDS = 24 * 3600.0
+
+
+class Guest:
+    """A model from outside in processes of its own, with the methods of a baseline.
+
+    Args:
+        job: Source, parameters and, once it is trained, weights.
+        static: The declarations that were read from its text.
+        spec: What it may know of the data.
+        walls: From ``containment.available``.
+    """
+
+    def __init__(self, job: Job, static: Mapping[str, Any], spec: DataSpec, walls: containment.Containment) -> None:
+        self.job, self.static, self.spec, self.walls = job, static, spec, walls
+        self.name = str(job.source["name"])
+        self.core, self.supervision = str(static["core"]), str(static["supervision"])
+        self.device = torch.device("cpu")
+        self._rooms: dict[str, Room] = {}
+        self._fitting = False
+        self._graphs = 0
+
+    # --- the rooms --------------------------------------------------------------------------------------------
+
+    def open(self) -> None:
+        """Opens the rooms of the sender and of the receiver; at once, for each takes seconds."""
+        self._rooms = {name: Room(self.walls) for name in ("sender", "receiver")}
+        for room in self._rooms.values():
+            room.ready()
+        self._give(self.job)
+
+    def close(self) -> None:
+        """Ends all processes."""
+        for room in self._rooms.values():
+            room.close()
+        self._rooms = {}
+
+    def __enter__(self) -> Guest:
+        self.open()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def until(self, deadline: float | None) -> None:
+        """Sets when, on ``time.monotonic()``'s clock, every answer must have come."""
+        for room in self._rooms.values():
+            room.deadline = deadline
+
+    def _give(self, job: Job) -> None:
+        self.job = job
+        for room in self._rooms.values():
+            room.give(job)
+
+    @contextlib.contextmanager
+    def fitting(self) -> Iterator[None]:
+        """Lets one receiver stay inside the block, where all that it is asked comes from training images."""
+        before, self._fitting = self._fitting, True
+        self._rooms["receiver"].rise()
+        try:
+            yield
+        finally:
+            self._fitting = before
+            self._rooms["receiver"].rise()
+
+    # --- training ---------------------------------------------------------------------------------------------
+
+    def train(
+        self, dataset: Dataset, budget: str, precision: str, report: Callable[[dict[str, Any]], None] | None = None
+    ) -> TrainingReport:
+        """Trains in the sender's room, which has seen no test image yet, and takes the weights to both rooms."""
+        told, tensors = pack_splits(dataset, self.supervision != "none")
+        request = {**told, "seed": self.job.seed, "budget": budget, "precision": precision}
+        room = self._rooms["sender"]
+        room.sit()
+        answer = room.ask(Frame("train", request, tensors), "trained", TRAINING_SECONDS, report)
+        self._take_weights(answer)
+        return _report(answer.text)
+
+    def give_weights(self, state: Mapping[str, Tensor]) -> None:
+        """Plays with these weights from now on."""
+        self._give(Job(**{**vars(self.job), "state": dict(state)}))
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Returns the weights that the rooms hold."""
+        return dict(self.job.state)
+
+    def untrained(self, images: Tensor) -> Guest:
+        """Returns an untrained twin with open rooms; running statistics are those of the training images given."""
+        room = self._rooms["sender"]
+        room.sit()
+        answer = room.ask(Frame("untrained", None, [images]), "trained")
+        room.rise()
+        twin = Guest(Job(**{**vars(self.job), "state": {}}), self.static, self.spec, self.walls)
+        twin.open()
+        twin._take_weights(answer)
+        return twin
+
+    def _take_weights(self, answer: Frame) -> None:
+        names = answer.text.get("state") if isinstance(answer.text, dict) else None
+        if not isinstance(names, list) or len(set(map(str, names))) != len(answer.tensors):
+            raise ContractError("training handed over no weights")
+        self._give(Job(**{**vars(self.job), "state": dict(zip(map(str, names), answer.tensors, strict=True))}))
+
+    def parameter_hash(self) -> str:
+        """SHA-256 of the weights that every sitting starts from."""
+        digest = hashlib.sha256()
+        for name, tensor in sorted(self.job.state.items()):
+            digest.update(name.encode())
+            digest.update(tensor.contiguous().flatten().view(torch.uint8).numpy().tobytes())
+        return digest.hexdigest()
+
+    # --- what a baseline answers ----------------------------------------------------------------------------------
+
+    def encode(self, x: Tensor) -> dict[str, Group]:
+        """Asks the sender; an ancestral group comes back as a function that asks it again."""
+        answer = self._rooms["sender"].ask(Frame("encode", None, [x]), "groups")
+        found: dict[str, Group] = {}
+        for item in answer.text if isinstance(answer.text, list) else []:
+            if not (isinstance(item, list) and len(item) == 2 and isinstance(item[0], str)):
+                raise ContractError(f"{self.name}.encode: groups without names")
+            group = self._unpacked(item[1], answer.tensors, "encode")
+            found[item[0]] = self._resolver(x, item[0]) if group is groups.ANCESTRAL else group  # type: ignore[assignment]
+        return found
+
+    def _resolver(self, x: Tensor, group: str) -> Callable[[Mapping[str, Tensor]], Any]:
+        def resolve(earlier: Mapping[str, Tensor]) -> Any:
+            names, tensors = pack_values(earlier)
+            request = Frame("resolve", {"group": group, "names": names}, [x, *tensors])
+            answer = self._rooms["sender"].ask(request, "group")
+            return self._unpacked(answer.text, answer.tensors, f"encode['{group}']")
+
+        return resolve
+
+    def prior(self, name: str, earlier: Mapping[str, Tensor]) -> Any:
+        """Asks the receiver for the prior of a group given the values of the earlier ones."""
+        names, tensors = pack_values(earlier)
+        answer = self._received(Frame("prior", {"group": name, "names": names}, tensors), "group")
+        return self._unpacked(answer.text, answer.tensors, f"prior('{name}')")
+
+    def decode(self, values: Mapping[str, Tensor]) -> Tensor:
+        """Asks the receiver for logits; where gradients are wanted, one that answers nothing else."""
+        names, tensors = pack_values(values)
+        if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors):
+            return _Decoded.apply(self, names, *tensors)  # type: ignore[no-any-return, no-untyped-call]
+        return self._one(self._received(Frame("decode", names, tensors), "tensor"), "decode")
+
+    def features(self, values: Mapping[str, Tensor]) -> Tensor:
+        """Asks the receiver for the probe's features."""
+        names, tensors = pack_values(values)
+        return self._one(self._received(Frame("features", names, tensors), "tensor"), "features")
+
+    def forward(self, names: list[str], tensors: list[Tensor]) -> tuple[int, Tensor]:
+        """Returns a graph's number and its logits."""
+        self._graphs += 1
+        request = Frame("forward", {"graph": self._graphs, "names": names}, tensors)
+        return self._graphs, self._one(self._rooms["receiver"].ask(request, "tensor"), "decode")
+
+    def backward(self, graph: int, cotangent: Tensor, expected: list[Tensor]) -> list[Tensor]:
+        """Returns the product of a cotangent with a graph's Jacobian for each of the floating values."""
+        answer = self._rooms["receiver"].ask(Frame("backward", {"graph": graph}, [cotangent]), "tensors")
+        found = answer.tensors
+        if [g.shape for g in found] != [e.shape for e in expected]:
+            raise ContractError(f"{self.name}.decode: gradients that do not fit the values")
+        return found
+
+    def _received(self, request: Frame, kind: str) -> Frame:
+        room = self._rooms["receiver"]
+        if not self._fitting:
+            room.sit()
+        return room.ask(request, kind)
+
+    def _one(self, answer: Frame, where: str) -> Tensor:
+        if len(answer.tensors) != 1:
+            raise ContractError(f"{self.name}.{where}: expected one tensor, found {len(answer.tensors)}")
+        return answer.tensors[0]
+
+    def _unpacked(self, told: Any, tensors: list[Tensor], where: str) -> Any:
+        try:
+            return groups.unpack(told, tensors)
+        except WireError as error:
+            raise ContractError(f"{self.name}.{where}: {error}") from error
+
+
+class _Decoded(torch.autograd.Function):
+    """Decoding whose gradients are asked of the guest."""
+
+    @staticmethod
+    def forward(ctx: Any, guest: Guest, names: list[str], *tensors: Tensor) -> Tensor:
+        ctx.guest, ctx.tensors = guest, tensors
+        ctx.graph, logits = guest.forward(names, [tensor.detach() for tensor in tensors])
+        return logits
+
+    @staticmethod
+    def backward(ctx: Any, cotangent: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+        floating = [tensor for tensor in ctx.tensors if tensor.is_floating_point()]
+        found = iter(ctx.guest.backward(ctx.graph, cotangent, floating))
+        return None, None, *(next(found) if tensor.is_floating_point() else None for tensor in ctx.tensors)
+
+
+def _report(told: Any) -> TrainingReport:
+    """Returns the report of training as the guest tells it; its numbers are the guest's own word.
+
+    Raises:
+        ContractError: If it is no report.
+    """
+    try:
+        raw = told["report"]
+        curves = {str(n): [(int(s), float(v)) for s, v in points] for n, points in raw["curves"].items()}
+        return TrainingReport(int(raw["steps"]), int(raw["images"]), float(raw["seconds"]), curves)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ContractError("training handed over no report") from error

@@ -1,0 +1,260 @@
+"""A guest's side of the wire: ``python -m suite.guests.player FD``, behind the walls.
+
+A keeper, which never runs a line of the guest's, holds the source and the weights. For every sitting it forks a
+process that loads the guest from them and answers; when the sitting ends, whatever is left of it is killed and wiped.
+So nothing can be carried from one sitting to the next: not in a global, a file, a closure, a counter or a thread.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import gc
+import os
+import resource
+import shutil
+import signal
+import socket
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from suite.guests import groups
+from suite.guests.wire import Frame, WireError, receive, send, unpack_values
+
+_PR_SET_DUMPABLE = 4
+#: Open files of a sitting.
+MOST_FILES = 128
+#: Graphs that wait for their cotangent.
+MOST_GRAPHS = 8
+#: Characters of an error's text that cross.
+MOST_ERROR = 2_000
+
+
+def main() -> None:
+    """Serves the referee on the descriptor that the command line names, until it hangs up."""
+    control = socket.socket(fileno=int(sys.argv[1]))
+    ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)  # no sitting can read or write the keeper's memory
+    _warm_up()
+    job = Frame("none")
+    sitting = 0
+    send(control, Frame("ready"))
+    with contextlib.suppress(WireError, EOFError):
+        while True:
+            frame = receive(control)
+            if frame.kind == "job":
+                job = frame
+            elif frame.kind == "sit":
+                _end(sitting)
+                _, (descriptor, *_), _, _ = socket.recv_fds(control, 1, 1)
+                sitting = _sit(job, control, descriptor, frame.text)
+            elif frame.kind == "end":
+                _end(sitting)
+                sitting = 0
+            send(control, Frame("done"))
+    _end(sitting)
+
+
+def _warm_up() -> None:
+    """Loads and tries what every sitting needs, so that the fork has it already."""
+    from suite.data import DataSpec
+    from suite.plugins import loading
+    from suite.training import build, checkpoints
+
+    _ = DataSpec, loading.load, build, checkpoints.restore
+    torch.set_num_threads(1)
+    layers = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3), torch.nn.ConvTranspose2d(4, 1, 3), torch.nn.Flatten())
+    torch.nn.Linear(784, 8)(layers(torch.zeros(8, 1, 28, 28))).sum().backward()
+    gc.collect()
+    gc.freeze()  # a fork that collects would copy every page
+
+
+def _sit(job: Frame, control: socket.socket, descriptor: int, limits: dict[str, Any]) -> int:
+    """Forks the process of one sitting and returns its number."""
+    child = os.fork()
+    if child:
+        os.close(descriptor)
+        return child
+    status = 1
+    try:
+        control.close()
+        _Sitting(job, socket.socket(fileno=descriptor), limits).serve()
+        status = 0
+    finally:
+        os._exit(status)
+
+
+def _end(sitting: int) -> None:
+    """Kills a sitting and wipes what it may have left."""
+    if sitting:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(sitting, signal.SIGKILL)
+        os.waitpid(sitting, 0)
+    for entry in Path(tempfile.gettempdir()).glob("latent-suite-*" if not _walled() else "*"):
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry, ignore_errors=True)
+        else:
+            entry.unlink(missing_ok=True)
+
+
+def _walled() -> bool:
+    """Whether this process is the first of a namespace of its own, so that the scratch folder is its alone."""
+    return os.getpid() == 1
+
+
+class _Sitting:
+    """One forked process: loads the guest, answers the referee's requests."""
+
+    def __init__(self, job: Frame, connection: socket.socket, limits: dict[str, Any]) -> None:
+        self.connection, self.limits = connection, limits
+        self.told = job.text
+        files = self.told["files"]
+        weights = job.tensors[len(files) :]
+        self.files = {name: bytes(job.tensors[i].numpy()) for i, name in enumerate(files)}
+        self.state = dict(zip(self.told["state"], weights, strict=True))
+        self.graphs: dict[int, tuple[list[Tensor], Tensor]] = {}
+        self.model: Any = None
+
+    def serve(self) -> None:
+        """Answers until the referee hangs up; what the guest raises is an answer too."""
+        torch.set_num_threads(self.told["threads"])
+        answers: dict[str, Callable[[Frame], Frame]] = {
+            name.removeprefix("on_"): getattr(self, name) for name in dir(self) if name.startswith("on_")
+        }
+        problem = self._try(self._load)
+        while True:
+            request = receive(self.connection)
+            answer = problem or self._try(lambda request=request: answers[request.kind](request))  # type: ignore[misc]
+            send(self.connection, answer or Frame("done"))
+
+    def _try(self, act: Callable[[], Frame | None]) -> Frame | None:
+        try:
+            return act()
+        except WireError:
+            raise
+        except BaseException as error:  # SystemExit and its like are the guest's answers as well
+            return Frame("error", _told(error, self.told["origin"]))
+
+    def _load(self) -> None:
+        """Writes the source's files, shuts the door, and only then runs the guest's first line."""
+        from suite.plugins import Source, loading
+
+        source = Source(files=self.files, **self.told["source"])
+        loading.prepare(source)
+        if self.limits.get("memory"):
+            resource.setrlimit(resource.RLIMIT_AS, (self.limits["memory"], self.limits["memory"]))
+        for limit, most in (
+            (resource.RLIMIT_FSIZE, 0),
+            (resource.RLIMIT_NPROC, 0),
+            (resource.RLIMIT_CORE, 0),
+            (resource.RLIMIT_MSGQUEUE, 0),
+            (resource.RLIMIT_NOFILE, MOST_FILES),
+        ):
+            resource.setrlimit(limit, (most, most))
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        self.cls = loading.load(source)
+
+    def _playing(self) -> Any:
+        """The frozen model with its weights, made at the first question."""
+        if self.model is None:
+            self.model = self._built().eval().requires_grad_(False)
+        return self.model
+
+    def _built(self) -> Any:
+        from suite.data import DataSpec
+        from suite.training import build, checkpoints
+
+        spec = DataSpec(**{**self.told["spec"], "shape": tuple(self.told["spec"]["shape"])})
+        model = build(self.cls, spec, self.told["params"], self.told["seed"], "cpu")
+        if self.state:
+            checkpoints.restore(model, self.state, Path("weights"))
+        return model
+
+    # --- what the referee may ask ---------------------------------------------------------------------------------
+
+    def on_encode(self, request: Frame) -> Frame:
+        """Images -> the groups, in order."""
+        tensors: list[Tensor] = []
+        with torch.no_grad():
+            latents = self._playing().encode(request.tensors[0])
+            told = [[str(name), groups.pack(group, tensors)] for name, group in latents.items()]
+        return Frame("groups", told, tensors)
+
+    def on_resolve(self, request: Frame) -> Frame:
+        """Images, a group's name and the values of the earlier groups -> what that ancestral group is."""
+        x, *rest = request.tensors
+        tensors: list[Tensor] = []
+        with torch.no_grad():
+            group = self._playing().encode(x)[request.text["group"]]
+            told = groups.pack(group(unpack_values(request.text["names"], rest)), tensors)
+        return Frame("group", told, tensors)
+
+    def on_prior(self, request: Frame) -> Frame:
+        """A group's name and the values of the earlier groups -> its prior, or none."""
+        tensors: list[Tensor] = []
+        with torch.no_grad():
+            earlier = unpack_values(request.text["names"], request.tensors)
+            told = groups.pack(self._playing().prior(request.text["group"], earlier), tensors)
+        return Frame("group", told, tensors)
+
+    def on_decode(self, request: Frame) -> Frame:
+        """Values -> logits."""
+        with torch.no_grad():
+            return Frame("tensor", None, [self._playing().decode(unpack_values(request.text, request.tensors))])
+
+    def on_features(self, request: Frame) -> Frame:
+        """Values of the core -> features."""
+        with torch.no_grad():
+            return Frame("tensor", None, [self._playing().features(unpack_values(request.text, request.tensors))])
+
+    def on_forward(self, request: Frame) -> Frame:
+        """Values -> logits whose graph is kept under a number, until its one ``backward``."""
+        values = unpack_values(request.text["names"], request.tensors)
+        leaves = [value.requires_grad_(value.is_floating_point()) for value in values.values()]
+        with torch.enable_grad():
+            logits = self._playing().decode({name: value.clone() for name, value in values.items()})
+        self.graphs[request.text["graph"]] = leaves, logits
+        while len(self.graphs) > MOST_GRAPHS:  # of some the referee never asks the gradient
+            del self.graphs[min(self.graphs)]
+        return Frame("tensor", None, [logits])
+
+    def on_backward(self, request: Frame) -> Frame:
+        """A cotangent -> its product with the Jacobian, for every value that is floating."""
+        leaves, logits = self.graphs.pop(request.text["graph"])
+        wanted = [leaf for leaf in leaves if leaf.requires_grad]
+        found = torch.autograd.grad(logits, wanted, request.tensors[0], allow_unused=True)
+        return Frame(
+            "tensors", None, [torch.zeros_like(w) if g is None else g for w, g in zip(wanted, found, strict=True)]
+        )
+
+    def on_train(self, request: Frame) -> Frame:
+        """The training and validation split -> weights and the report of training."""
+        from suite.guests.apprentice import train
+
+        return train(self._built(), request, lambda state: send(self.connection, Frame("progress", state)))
+
+    def on_untrained(self, request: Frame) -> Frame:
+        """Training images -> the weights of an untrained twin, with the running statistics of these images."""
+        from suite.guests.apprentice import untrained
+
+        self.state = {}
+        return untrained(self._built(), request, self.told["seed"])
+
+
+def _told(error: BaseException, origin: str) -> dict[str, str]:
+    """An error as text; the referee cleans it."""
+    import traceback
+
+    frames = traceback.extract_tb(error.__traceback__)
+    inside = [frame for frame in frames if "suite_source_" in frame.filename or "latent-suite-" in frame.filename]
+    where = f"{Path(origin).name}:{inside[-1].lineno}" if inside else ""
+    return {"type": type(error).__name__, "text": str(error)[:MOST_ERROR], "where": where}
+
+
+if __name__ == "__main__":
+    main()

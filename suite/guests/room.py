@@ -1,0 +1,226 @@
+"""The referee's side of one guest process: opens it, seats it, asks it, and ends it.
+
+A room is a container with a keeper inside (``suite.guests.player``). A sitting is a process that the keeper forks.
+Nothing that it sends is believed: every answer is a bounded frame of the kind that was asked for, or an error.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from suite.errors import ContractError
+from suite.guests import containment
+from suite.guests.wire import Closed, Frame, TimedOut, WireError, receive, send
+
+#: Seconds in which a keeper must be ready.
+READY_SECONDS = 120.0
+#: Seconds that one answer may take where nothing else is said.
+ANSWER_SECONDS = 600.0
+#: Bytes of address space of a sitting beyond the largest need of the repository's own models on a CPU.
+MEMORY_BYTES = 16 * 2**30
+
+#: What a keeper's heap keeps, as a trial's does (``suite.running.limits.kept_heap``): the numbers are the same, the
+#: conv nets a third faster.
+TUNABLES = "glibc.malloc.mmap_threshold=33554432:glibc.malloc.trim_threshold=2147483647:glibc.malloc.top_pad=67108864"
+
+
+class GuestDied(Exception):
+    """A guest's process ended, or did not answer in time: the model's own doing, or its limit's."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """All that a keeper holds: the source and what the model is built with.
+
+    Attributes:
+        source: The fields of ``suite.plugins.Source`` but its files.
+        files: Name -> bytes.
+        params: Of the constructor.
+        spec: ``DataSpec`` as a dict.
+        seed: The trial's.
+        threads: Of torch.
+        state: The weights; empty before training.
+    """
+
+    source: dict[str, Any]
+    files: dict[str, bytes]
+    params: dict[str, Any]
+    spec: dict[str, Any]
+    seed: int
+    threads: int
+    state: dict[str, Tensor]
+
+    def frame(self) -> Frame:
+        """Returns the job as the keeper takes it."""
+        import torch
+
+        text = {
+            "source": self.source,
+            "files": list(self.files),
+            "params": self.params,
+            "spec": self.spec,
+            "seed": self.seed,
+            "threads": self.threads,
+            "state": list(self.state),
+            "origin": self.source["origin"],
+        }
+        raw = [torch.frombuffer(bytearray(data), dtype=torch.uint8) if data else torch.empty(0, dtype=torch.uint8)
+               for data in self.files.values()]  # fmt: skip
+        return Frame("job", text, [*raw, *self.state.values()])
+
+
+class Room:
+    """One container with a keeper in it.
+
+    Args:
+        walls: From ``containment.available``.
+        memory: Bytes of address space of a sitting; None for no limit.
+    """
+
+    def __init__(self, walls: containment.Containment, memory: int | None = MEMORY_BYTES) -> None:
+        self._memory = memory
+        self._here, there = socket.socketpair()
+        inner = [sys.executable, "-m", "suite.guests.player", str(there.fileno())]
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115  # as long as the room
+        self._process = subprocess.Popen(
+            containment.command(walls, inner),
+            pass_fds=[there.fileno()],
+            stdin=subprocess.DEVNULL,
+            stdout=self._log,
+            stderr=self._log,
+            env={**containment.environment(), "GLIBC_TUNABLES": TUNABLES},
+            cwd="/",
+            start_new_session=True,
+        )
+        there.close()
+        self._sitting: socket.socket | None = None
+        self.deadline: float | None = None
+
+    def ready(self) -> None:
+        """Waits until the keeper is there."""
+        self._expect("ready", time.monotonic() + READY_SECONDS)
+
+    def give(self, job: Job) -> None:
+        """Hands the keeper the source and the weights; ends the sitting."""
+        self.rise()
+        send(self._here, job.frame(), self._until(READY_SECONDS))
+        self._expect("done", self._until(READY_SECONDS))
+
+    def sit(self) -> None:
+        """Opens a sitting anew: nothing of the one before is left."""
+        self._close()
+        mine, theirs = socket.socketpair()
+        deadline = self._until(READY_SECONDS)
+        send(self._here, Frame("sit", {"memory": self._memory}), deadline)
+        socket.send_fds(self._here, [b"f"], [theirs.fileno()])
+        theirs.close()
+        self._expect("done", deadline)
+        self._sitting = mine
+
+    def rise(self) -> None:
+        """Ends the sitting, if there is one."""
+        if self._sitting is not None:
+            self._close()
+            send(self._here, Frame("end"), self._until(READY_SECONDS))
+            self._expect("done", self._until(READY_SECONDS))
+
+    def ask(
+        self, request: Frame, kind: str, seconds: float = ANSWER_SECONDS, told: Callable[[Any], None] | None = None
+    ) -> Frame:
+        """Asks the sitting and returns its answer.
+
+        Args:
+            request: What is asked.
+            kind: Which kind of frame answers.
+            seconds: How long it may take.
+            told: Takes the text of frames of the kind ``progress``.
+
+        Raises:
+            ContractError: With what the guest raised, or what its answer breaks.
+            GuestDied: If it ended or did not answer in time.
+        """
+        if self._sitting is None:
+            self.sit()
+        assert self._sitting is not None
+        deadline = self._until(seconds)
+        try:
+            send(self._sitting, request, deadline)
+            answer = receive(self._sitting, deadline)
+            while answer.kind == "progress":
+                if told is not None:
+                    told(answer.text)
+                answer = receive(self._sitting, deadline)
+        except Closed as error:
+            raise GuestDied(f"the guest's process ended ({self.last_words() or 'without a word'})") from error
+        except TimedOut as error:
+            raise GuestDied(f"no answer to '{request.kind}' in time") from error
+        except WireError as error:
+            raise ContractError(f"{request.kind}: {error}") from error
+        if answer.kind == "error":
+            raise ContractError(_cleaned(answer.text))
+        if answer.kind != kind:
+            raise ContractError(f"{request.kind}: the guest answered with '{_plain(answer.kind)}'")
+        return answer
+
+    def close(self) -> None:
+        """Ends the room and all that is in it."""
+        self._close()
+        self._here.close()
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+        self._log.close()
+
+    def last_words(self) -> str:
+        """Returns the last line that was printed inside."""
+        self._log.seek(0)
+        lines = self._log.read()[-4_000:].decode("utf-8", "replace").strip().splitlines()
+        return _plain(lines[-1]) if lines else ""
+
+    def _close(self) -> None:
+        if self._sitting is not None:
+            self._sitting.close()
+            self._sitting = None
+
+    def _until(self, seconds: float) -> float:
+        until = time.monotonic() + seconds
+        return until if self.deadline is None else min(until, self.deadline)
+
+    def _expect(self, kind: str, deadline: float) -> None:
+        try:
+            answer = receive(self._here, deadline)
+        except WireError as error:
+            raise GuestDied(f"the keeper of the guest ended: {self.last_words() or error}") from error
+        if answer.kind != kind:
+            raise GuestDied(f"the keeper of the guest answered '{_plain(answer.kind)}'")
+
+
+def _cleaned(told: Any) -> str:
+    """The text of a guest's error as one line of plain characters."""
+    fields = told if isinstance(told, dict) else {}
+    kind, text, where = (_plain(str(fields.get(name, ""))) for name in ("type", "text", "where"))
+    return ": ".join(part for part in (where, kind, text) if part)[:500]
+
+
+def _plain(text: str) -> str:
+    return " ".join(re.sub(r"[^\x20-\x7e -\uffef]", " ", text).split())
+
+
+def of_source(source: Any) -> tuple[dict[str, Any], dict[str, bytes]]:
+    """Returns a ``suite.plugins.Source`` as the fields and files of a job."""
+    fields = {name: getattr(source, name) for name in ("kind", "name", "attribute", "entry", "digest", "static")}
+    return {**fields, "origin": Path(source.origin).name}, dict(source.files)
