@@ -132,6 +132,13 @@ class ExecutionOptions:
         None
     )
 
+    trust: Annotated[
+        bool, typer.Option("--trust", help="Run models from outside in the suite's own process; records say so.")
+    ] = False
+    noise: Annotated[
+        str, typer.Option("--noise", metavar="SECRET", help="What a guest's record has revealed, to repeat it.")
+    ] = ""
+
     def execution(self) -> Execution:
         """Returns the execution that these options describe."""
         from suite.running import Execution

@@ -16,34 +16,38 @@ from torch import Tensor
 from suite.data import Dataset, DatasetInfo, Split
 from suite.errors import ContractError
 from suite.guests.wire import Frame, WireError
-from suite.training import Baseline, checkpoints
+from suite.measuring import prove, with_statistics
+from suite.training import Baseline, Recipe, checkpoints
 from suite.training import train as take_steps
 
 
-def train(model: Baseline, request: Frame, report: Callable[[dict[str, Any]], None]) -> Frame:
+def train(recipe: Recipe, request: Frame, report: Callable[[dict[str, Any]], None]) -> Frame:
     """Trains a model and returns its weights, with the report as text.
 
     Args:
-        model: Freshly built.
+        recipe: Makes the model.
         request: What ``splits`` of the referee's side packed, with ``seed``, ``budget`` and ``precision``.
         report: Takes the state of training after every epoch.
+
+    Raises:
+        ContractError: If its weights, loaded into a new model, say something else.
     """
+    model, dataset = recipe.build(), unpack_splits(request)
     done = take_steps(
         model,
-        unpack_splits(request),
+        dataset,
         seed=request.text["seed"],
         budget=request.text["budget"],
         precision=request.text["precision"],
         report=report,
     )
+    prove(model, recipe, dataset.train.grey)
     names, tensors = _weights(model)
     return Frame("trained", {"state": names, "report": dataclasses.asdict(done)}, tensors)
 
 
 def untrained(model: Baseline, request: Frame, seed: int) -> Frame:
     """Returns the weights of an untrained twin whose running statistics are those of training images."""
-    from suite.measuring.subject import with_statistics
-
     with_statistics(model, request.tensors[0], seed)
     names, tensors = _weights(model)
     return Frame("trained", {"state": names}, tensors)
@@ -65,7 +69,8 @@ def pack_splits(dataset: Dataset, labels: bool) -> tuple[dict[str, Any], list[Te
 def unpack_splits(request: Frame) -> Dataset:
     """Returns the dataset that ``pack_splits`` packed; it has no test split."""
     told = request.text
-    info = DatasetInfo(**{k: tuple(v) if isinstance(v, list) else v for k, v in told["info"].items()})
+    fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in told["info"].items()}
+    info = DatasetInfo(**fields)
     spec = request_spec(told["spec"])
     tensors = iter(request.tensors)
     splits = []

@@ -103,7 +103,7 @@ def _files() -> list[str]:
             for parent in reversed([p for p in Path(place).parents[:-1] if str(p) != "/tmp"]):
                 arguments += ["--perms", "0755", "--dir", str(parent)]
             link = Path(place).is_symlink() and Path(place).parent == Path("/")
-            arguments += ["--symlink", os.readlink(place), place] if link else ["--ro-bind", place, place]
+            arguments += ["--symlink", str(Path(place).readlink()), place] if link else ["--ro-bind", place, place]
     for hidden in EMBEDDED:
         for root in dict.fromkeys(sysconfig.get_path(name) for name in ("purelib", "platlib")):
             if (Path(root) / hidden).is_dir():

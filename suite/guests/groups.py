@@ -71,11 +71,11 @@ def unpack(told: Any, tensors: list[Tensor], depth: int = 0) -> Group | None:
             return Discrete(_take(told["values"], tensors), _whole(told["classes"]))
         if kind == "independent":
             base = unpack(told["base"], tensors, depth + 1)
-            return D.Independent(base, _whole(told["dims"]), validate_args=False)  # type: ignore[arg-type]
+            return D.Independent(base, _whole(told["dims"]), validate_args=False)  # type: ignore[type-var]
         if kind == "mixture":
             mixture, component = (unpack(told[part], tensors, depth + 1) for part in ("mixture", "component"))
             return D.MixtureSameFamily(mixture, component, validate_args=False)  # type: ignore[arg-type]
-        family = _FAMILIES[str(kind)]
+        family: Any = _FAMILIES[str(kind)]
         parameters = {name: _take(told[name], tensors) for name in FAMILIES[family]}
         return family(**parameters, validate_args=False)
     except WireError:
@@ -84,7 +84,7 @@ def unpack(told: Any, tensors: list[Tensor], depth: int = 0) -> Group | None:
         raise WireError(f"a group whose description does not fit: {type(error).__name__}") from error
 
 
-def ANCESTRAL(earlier: Any) -> Any:  # noqa: N802
+def ANCESTRAL(earlier: Any) -> Any:
     """Stands for a group that is a function of the earlier ones: the guest is asked for it when these are drawn."""
     raise WireError("an ancestral group is resolved by its guest")
 

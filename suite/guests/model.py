@@ -10,14 +10,13 @@ stay. A cotangent tells the target, so gradients are asked of a receiver that an
 from __future__ import annotations
 
 import contextlib
-import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from suite.data import DataSpec, Dataset
+from suite.data import Dataset, DataSpec
 from suite.errors import ContractError
 from suite.guests import containment, groups
 from suite.guests.apprentice import pack_splits
@@ -44,6 +43,7 @@ class Guest:
         self.name = str(job.source["name"])
         self.core, self.supervision = str(static["core"]), str(static["supervision"])
         self.device = torch.device("cpu")
+        self.trainable = False
         self._rooms: dict[str, Room] = {}
         self._fitting = False
         self._graphs = 0
@@ -130,13 +130,18 @@ class Guest:
             raise ContractError("training handed over no weights")
         self._give(Job(**{**vars(self.job), "state": dict(zip(map(str, names), answer.tensors, strict=True))}))
 
-    def parameter_hash(self) -> str:
-        """SHA-256 of the weights that every sitting starts from."""
-        digest = hashlib.sha256()
-        for name, tensor in sorted(self.job.state.items()):
-            digest.update(name.encode())
-            digest.update(tensor.contiguous().flatten().view(torch.uint8).numpy().tobytes())
-        return digest.hexdigest()
+    def count(self) -> int:
+        """Returns how many numbers are trained, as the guest counts them; notes whether it has a loss."""
+        self.trainable = bool(self._asked_number("trains"))
+        return self._asked_number("parameters") or 0
+
+    def flops(self, dataset: Dataset) -> int | None:
+        """Operations of encoding and decoding one image, as they are counted in the sender's room; None if not."""
+        return self._asked_number("flops", [dataset.train.grey[:4]])
+
+    def _asked_number(self, what: str, tensors: list[Tensor] | None = None) -> int | None:
+        told = self._rooms["sender"].ask(Frame(what, None, tensors or []), "number").text
+        return told if type(told) is int and 0 <= told < 2**62 else None
 
     # --- what a baseline answers ----------------------------------------------------------------------------------
 
@@ -148,7 +153,7 @@ class Guest:
             if not (isinstance(item, list) and len(item) == 2 and isinstance(item[0], str)):
                 raise ContractError(f"{self.name}.encode: groups without names")
             group = self._unpacked(item[1], answer.tensors, "encode")
-            found[item[0]] = self._resolver(x, item[0]) if group is groups.ANCESTRAL else group  # type: ignore[assignment]
+            found[item[0]] = self._resolver(x, item[0]) if group is groups.ANCESTRAL else group
         return found
 
     def _resolver(self, x: Tensor, group: str) -> Callable[[Mapping[str, Tensor]], Any]:
@@ -170,7 +175,7 @@ class Guest:
         """Asks the receiver for logits; where gradients are wanted, one that answers nothing else."""
         names, tensors = pack_values(values)
         if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors):
-            return _Decoded.apply(self, names, *tensors)  # type: ignore[no-any-return, no-untyped-call]
+            return _Decoded.apply(self, names, *tensors)
         return self._one(self._received(Frame("decode", names, tensors), "tensor"), "decode")
 
     def features(self, values: Mapping[str, Tensor]) -> Tensor:
@@ -220,7 +225,7 @@ class _Decoded(torch.autograd.Function):
         return logits
 
     @staticmethod
-    def backward(ctx: Any, cotangent: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, cotangent: Tensor) -> tuple[Tensor | None, ...]:
         floating = [tensor for tensor in ctx.tensors if tensor.is_floating_point()]
         found = iter(ctx.guest.backward(ctx.graph, cotangent, floating))
         return None, None, *(next(found) if tensor.is_floating_point() else None for tensor in ctx.tensors)

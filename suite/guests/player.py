@@ -64,9 +64,9 @@ def _warm_up() -> None:
     """Loads and tries what every sitting needs, so that the fork has it already."""
     from suite.data import DataSpec
     from suite.plugins import loading
-    from suite.training import build, checkpoints
+    from suite.training import Recipe, checkpoints
 
-    _ = DataSpec, loading.load, build, checkpoints.restore
+    _ = DataSpec, loading.load, Recipe, checkpoints.restore
     torch.set_num_threads(1)
     layers = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3), torch.nn.ConvTranspose2d(4, 1, 3), torch.nn.Flatten())
     torch.nn.Linear(784, 8)(layers(torch.zeros(8, 1, 28, 28))).sum().backward()
@@ -166,14 +166,19 @@ class _Sitting:
         return self.model
 
     def _built(self) -> Any:
-        from suite.data import DataSpec
-        from suite.training import build, checkpoints
+        from suite.training import checkpoints
 
-        spec = DataSpec(**{**self.told["spec"], "shape": tuple(self.told["spec"]["shape"])})
-        model = build(self.cls, spec, self.told["params"], self.told["seed"], "cpu")
+        model = self._recipe().build()
         if self.state:
             checkpoints.restore(model, self.state, Path("weights"))
         return model
+
+    def _recipe(self) -> Any:
+        from suite.data import DataSpec
+        from suite.training import Recipe
+
+        spec = DataSpec(**{**self.told["spec"], "shape": tuple(self.told["spec"]["shape"])})
+        return Recipe(self.cls, spec, self.told["params"], self.told["seed"], "cpu")
 
     # --- what the referee may ask ---------------------------------------------------------------------------------
 
@@ -236,7 +241,23 @@ class _Sitting:
         """The training and validation split -> weights and the report of training."""
         from suite.guests.apprentice import train
 
-        return train(self._built(), request, lambda state: send(self.connection, Frame("progress", state)))
+        return train(self._recipe(), request, lambda state: send(self.connection, Frame("progress", state)))
+
+    def on_parameters(self, request: Frame) -> Frame:
+        """Nothing -> how many numbers are trained."""
+        return Frame("number", sum(p.numel() for p in self._playing().parameters()))
+
+    def on_trains(self, request: Frame) -> Frame:
+        """Nothing -> whether it has a loss."""
+        from suite.training import Baseline
+
+        return Frame("number", int(self.cls.loss is not Baseline.loss))
+
+    def on_flops(self, request: Frame) -> Frame:
+        """A few training images -> operations per image, by the suite's own counter."""
+        from suite.measuring import Frozen, flops
+
+        return Frame("number", flops.flops_of(Frozen(self._playing()), request.tensors[0]))
 
     def on_untrained(self, request: Frame) -> Frame:
         """Training images -> the weights of an untrained twin, with the running statistics of these images."""

@@ -93,7 +93,7 @@ def send(connection: socket.socket, frame: Frame, deadline: float | None = None)
         connection.sendall(HEADER.pack(MAGIC, frame.kind.encode().ljust(12), len(text), size) + text)
         for tensor in tensors:
             if tensor.nbytes:
-                connection.sendall(memoryview(tensor.flatten().view(torch.uint8).numpy()))
+                connection.sendall(tensor.flatten().view(torch.uint8).numpy().data)
 
 
 def receive(connection: socket.socket, deadline: float | None = None, most_bytes: int = MOST_BYTES) -> Frame:

@@ -44,9 +44,12 @@ from .priors import GaussianPrior as GaussianPrior
 from .priors import Moments as Moments
 from .reference import fit_linear as fit_linear
 from .reference import linear_outputs as linear_outputs
+from .sealing import prove as prove
+from .sealing import seal as seal
 from .subject import Subject as Subject
 from .subject import make_subject as make_subject
 from .subject import numpy_rng as numpy_rng
+from .subject import with_statistics as with_statistics
 from .task import Anchor as Anchor
 from .task import Measure as Measure
 from .task import Metric as Metric

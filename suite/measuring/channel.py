@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -30,7 +31,7 @@ def fit_channel(subject: Subject) -> Channel:
     Raises:
         ContractError: If a stochastic group of another family than Normal or Categorical brings no prior.
     """
-    channel = _restore(subject, subject.kept("channel", lambda: _tensors(_fit(subject))))
+    channel = _restore(subject, _kept(subject, "channel", lambda: _tensors(_fit(subject))))
     watch(subject, channel)
     return channel
 
@@ -43,7 +44,7 @@ def recalibrated(subject: Subject, channel: Channel, name: str) -> Channel:
         channel: The fitted channel with other ``muted`` groups.
         name: Under which the calibration is kept with the checkpoint.
     """
-    kept = subject.kept(name, lambda: _tensors(_calibrate(subject, channel)))
+    kept = _kept(subject, name, lambda: _tensors(_calibrate(subject, channel)))
     return replace(channel, calibration=_restore_calibration(kept))
 
 
@@ -62,9 +63,15 @@ def mute(subject: Subject, channel: Channel) -> Channel:
     """
     if not channel.typical:
         return channel
-    kept = subject.kept("channel-muted", lambda: _muted(subject, channel))
+    kept = _kept(subject, "channel-muted", lambda: _muted(subject, channel))
     names = frozenset(name.removeprefix("muted/") for name in kept if name.startswith("muted/"))
     return replace(channel, calibration=_restore_calibration(kept), muted=names) if names else channel
+
+
+def _kept(subject: Subject, name: str, compute: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
+    """What is fitted on training images alone, and kept."""
+    with subject.model.fitting():
+        return subject.kept(name, compute)
 
 
 def _muted(subject: Subject, channel: Channel) -> dict[str, Tensor]:

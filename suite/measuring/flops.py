@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
@@ -26,7 +27,11 @@ def flops_per_image(model: Frozen, dataset: Dataset) -> int | None:
     Returns:
         The operations per image, or None where the model does not get so far.
     """
-    images = dataset.train.grey[:IMAGES]
+    return flops_of(model, dataset.train.grey[:IMAGES])
+
+
+def flops_of(model: Frozen, images: Tensor) -> int | None:
+    """Counts as ``flops_per_image`` does, on images (N, C, H, W)."""
     try:
         with _Counter() as counter, global_seed("flops"):
             model.decode(model.means(images))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -97,7 +98,8 @@ class Subject:
             As ``compute_features``.
         """
         grey = getattr(self.dataset, split).grey
-        found = self.kept(f"features-{FEATURES}-{split}", lambda: compute_features(self.model, grey, alias=False))
+        with self.model.fitting() if split == "train" else contextlib.nullcontext():
+            found = self.kept(f"features-{FEATURES}-{split}", lambda: compute_features(self.model, grey, alias=False))
         return with_core(found, self.model.core)
 
 
@@ -116,7 +118,7 @@ def make_subject(
     """
 
     def untrained() -> Frozen:
-        return _untrained(recipe.build(), dataset, recipe.seed)
+        return with_statistics(recipe.build(), dataset.train.grey[: NORM_BATCHES * 128], recipe.seed)
 
     device = torch.device(recipe.device)
     return Subject(Frozen(baseline), dataset, recipe.seed, budget, device, untrained, store, noise)
@@ -132,8 +134,8 @@ def _stored(folder: Path) -> dict[str, Tensor] | None:
         return None
 
 
-def _untrained(baseline: Baseline, dataset: Dataset, seed: int) -> Frozen:
-    """Freezes a fresh baseline; its running statistics become those of training images."""
+def with_statistics(baseline: Baseline, images: Tensor, seed: int) -> Frozen:
+    """Freezes a fresh baseline; its running statistics become those of training images (N, C, H, W)."""
     model = Frozen(baseline, f"{type(baseline).__name__} (untrained)")
     norms = [m for m in baseline.modules() if isinstance(m, _NORMS) and m.track_running_stats]
     if not norms:
@@ -144,7 +146,7 @@ def _untrained(baseline: Baseline, dataset: Dataset, seed: int) -> Frozen:
         norm.momentum = None  # the plain average over all batches
         norm.train()
     with seeds.global_seed(seed, "norms"):
-        for x in dataset.train.grey[: NORM_BATCHES * 128].split(128):
+        for x in images.split(128):
             model.decode(model.means(x))
     baseline.eval()
     for norm, momentum in zip(norms, momenta, strict=True):

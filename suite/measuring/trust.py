@@ -7,14 +7,18 @@ logit, a state kept between calls has no way into a score.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 from torch import distributions as D
 
-from suite.errors import ContractError
+from suite.data import DataSpec
+from suite.errors import ContractError, Unsupported
 from suite.training import Baseline, Discrete, Group, Values
 
 #: Allowed posterior and prior families -> the parameters they are rebuilt from. A family is here if its draws are drawn
@@ -115,6 +119,40 @@ def mode(q: D.Distribution) -> Tensor:
     return (q.mean > 0.5).to(q.mean)  # each bit's most probable value
 
 
+class Player(Protocol):
+    """Who answers for a model that is not in this process, with the methods of a baseline; nothing of it is trusted.
+
+    Attributes:
+        name: For messages.
+        spec: What it may know of the data.
+        core: The group that is meant to hold the content.
+        supervision: As declared.
+        device: Where it takes and gives tensors.
+        trainable: Whether it has a loss.
+        own_features: Whether it says itself what a probe reads.
+    """
+
+    name: str
+    spec: DataSpec
+    core: str
+    supervision: str
+    device: torch.device
+    trainable: bool
+    own_features: bool
+
+    def state_dict(self) -> Mapping[str, Tensor]: ...
+
+    def fitting(self) -> AbstractContextManager[None]: ...
+
+    def encode(self, x: Tensor) -> Mapping[str, Any]: ...
+
+    def prior(self, name: str, earlier: Values) -> D.Distribution | None: ...
+
+    def decode(self, values: Values) -> Tensor: ...
+
+    def features(self, values: Values) -> Tensor: ...
+
+
 class Frozen:
     """A trained baseline in eval mode, without gradients of its own, whose every answer is checked.
 
@@ -123,9 +161,9 @@ class Frozen:
         name: For error messages.
     """
 
-    def __init__(self, baseline: Baseline, name: str = "") -> None:
+    def __init__(self, baseline: Baseline | Player, name: str = "") -> None:
         self._model = baseline.eval().requires_grad_(False) if isinstance(baseline, Baseline) else baseline
-        self.name = name or type(baseline).__name__
+        self.name = name or getattr(baseline, "name", type(baseline).__name__)
         self.spec = baseline.spec
         self.core = baseline.core
         self.supervision = baseline.supervision
@@ -133,18 +171,30 @@ class Frozen:
     @property
     def device(self) -> torch.device:
         """Where the model's tensors live."""
+        if not isinstance(self._model, Baseline):
+            return self._model.device
         tensors = [*self._model.parameters(), *self._model.buffers()]
         return tensors[0].device if tensors else torch.device("cpu")
 
     @property
     def trainable(self) -> bool:
         """Whether the baseline has a loss, so that an untrained twin of it means something."""
+        if not isinstance(self._model, Baseline):
+            return self._model.trainable
         return type(self._model).loss is not Baseline.loss
 
     @property
     def own_features(self) -> bool:
         """Whether the baseline says itself what a probe reads."""
+        if not isinstance(self._model, Baseline):
+            return self._model.own_features
         return getattr(self._model.features, "__func__", None) is not Baseline.features
+
+    @contextlib.contextmanager
+    def fitting(self) -> Iterator[None]:
+        """Says that all that is asked inside the block comes from training images; a guest may then stay seated."""
+        with self._model.fitting() if not isinstance(self._model, Baseline) else contextlib.nullcontext():
+            yield
 
     def parameter_hash(self) -> str:
         """SHA-256 of all parameters and buffers: proof that a measurement left the model as it was."""
@@ -257,7 +307,13 @@ class Frozen:
         return values
 
     def unwrap(self) -> Baseline:
-        """The model itself, for arms that train a copy of it. Never for a number that is reported."""
+        """The model itself, for arms that train a copy of it. Never for a number that is reported.
+
+        Raises:
+            Unsupported: For a guest, which is not here.
+        """
+        if not isinstance(self._model, Baseline):
+            raise Unsupported("trains a copy of the model, and a model from outside stays in its own processes")
         return self._model
 
 

@@ -102,6 +102,7 @@ class Trial:
         device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
         timeout: Seconds the whole trial may take; None for no limit.
         noise: Extra name in every scoring stream: "" for published numbers, a secret for re-scoring.
+        trust: Whether a model from outside runs in the trial's own process.
     """
 
     baseline: Source
@@ -113,6 +114,12 @@ class Trial:
     device: str = "auto"
     timeout: float | None = None
     noise: str = ""
+    trust: bool = False
+
+    @property
+    def guarded(self) -> bool:
+        """Whether the model is a guest: from outside, and in processes of its own."""
+        return not (self.baseline.built_in or self.trust)
 
     @property
     def checkpoint_key(self) -> str:

@@ -114,6 +114,7 @@ def source(entry: Entry) -> Source:
         origin=str(entry.path),
         static={**entry.static, "params": entry.params},
         declared=entry.facts.static,
+        built_in=entry.path.parent == built_in_folder(entry.kind),
     )
 
 

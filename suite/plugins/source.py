@@ -20,6 +20,7 @@ class Source:
         origin: Where the file lies on this machine, for messages.
         static: The class attributes that could be read without importing (summary, version, requires, ...).
         declared: Those of them that the class must have, to the letter, when its file runs.
+        built_in: Whether it is the suite's own.
     """
 
     kind: str
@@ -31,6 +32,7 @@ class Source:
     origin: str
     static: dict[str, Any] = field(repr=False)
     declared: dict[str, Any] = field(default_factory=dict, repr=False)
+    built_in: bool = False
 
     def __hash__(self) -> int:
         return hash((self.kind, self.name, self.digest))

@@ -38,6 +38,8 @@ class Execution:
         fresh: A process of its own for each trial, instead of warm workers.
         timeout: Seconds a trial may take.
         memory: GiB a trial may hold.
+        trust: Models from outside run in the trial's own process, for a debugger; their records say so.
+        noise: The secret that a guest's record has revealed, to repeat its numbers; empty draws a new one.
     """
 
     executor: str = "ray"
@@ -49,6 +51,8 @@ class Execution:
     fresh: bool = False
     timeout: float | None = None
     memory: float | None = None
+    trust: bool = False
+    noise: str = ""
 
     def __post_init__(self) -> None:
         """Checks every option.
@@ -87,7 +91,14 @@ class Execution:
 
     def apply(self, trial: Trial) -> Trial:
         """Returns the trial with these options in it."""
-        return dataclasses.replace(trial, threads=self.threads, device=self.device, timeout=self.timeout)
+        return dataclasses.replace(
+            trial,
+            threads=self.threads,
+            device=self.device,
+            timeout=self.timeout,
+            trust=self.trust,
+            noise="" if trial.baseline.built_in else self.noise,
+        )
 
 
 class Observer(Protocol):

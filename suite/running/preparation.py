@@ -6,8 +6,8 @@ What is scored is what the checkpoint holds: a model built anew and loaded from 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,9 +15,8 @@ import torch
 
 from suite import data, training
 from suite.errors import ContractError
-from suite.measuring import flops, make_subject
 from suite.plugins import confirm, registry
-from suite.running.sealing import seal
+from suite.measuring import flops, make_subject, seal
 from suite.training import Recipe, checkpoints
 
 if TYPE_CHECKING:
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
     from suite.measuring import Subject
     from suite.planning import Cell, Trial
     from suite.running.costs import Stopwatch
-    from suite.training import Baseline
+    from suite.training import Baseline, TrainingReport
 
 #: Takes events for people: ``{"phase": ...}`` and ``{"warning": ...}``.
 Log = Callable[[dict[str, Any]], None]
@@ -44,11 +43,15 @@ class Prepared:
         subject: What tasks are given.
         curves: Of training.
         cost: What the model is and what its training took, for the record.
+        guest: How a guest was kept, for the record; empty for the suite's own models.
+        close: Ends the processes that answer for the model.
     """
 
     subject: Subject
     curves: Curves
     cost: dict[str, Any]
+    guest: dict[str, Any] = field(default_factory=dict)
+    close: Callable[[], None] = lambda: None
 
 
 def prepare(trial: Trial, clock: Stopwatch, say: Log) -> Prepared:
@@ -61,10 +64,14 @@ def prepare(trial: Trial, clock: Stopwatch, say: Log) -> Prepared:
         clock: Is charged with ``training``; the rest is the caller's.
         say: Takes phases and warnings.
     """
-    cell, device = trial.cells[0], torch.device(_device(trial.device))
-    cls = registry.load(trial.baseline)
+    cell, device = trial.cells[0], torch.device("cpu" if trial.guarded else _device(trial.device))
     dataset = data.load(cell.dataset, Path(trial.data_root), str(device))
     _check_data(cell, dataset.hash)
+    if trial.guarded:
+        from suite.running.hosting import host
+
+        return host(trial, dataset, clock, say)
+    cls = registry.load(trial.baseline)
     recipe = Recipe(cls, dataset.spec, cell.baseline_params, cell.seed, device)
     folder = Path(trial.workspace) / "checkpoints" / trial.checkpoint_key[:32]
     baseline, meta = _found(folder, recipe, say) or _trained(folder, recipe, dataset, trial, clock, say)
@@ -76,7 +83,8 @@ def prepare(trial: Trial, clock: Stopwatch, say: Log) -> Prepared:
         "train_seconds": meta["train_seconds"],
         "images_per_second": meta["images_per_second"],
     }
-    return Prepared(subject, {f"train/{name}": curve for name, curve in meta["curves"].items()}, cost)
+    guest = {} if trial.baseline.built_in else {"guest": {"kind": "none"}}
+    return Prepared(subject, curves_of(meta), cost, guest)
 
 
 def _device(name: str) -> str:
@@ -125,9 +133,15 @@ def _trained(
             budget=cell.budget,
             precision=cell.precision,
             resume=folder / "resume",
-            report=_teller(say),
+            report=teller(say),
         )
-    meta = {
+    seal(folder, baseline, recipe, dataset.train.grey, note_of(report, cell))
+    return _loaded(folder, recipe)
+
+
+def note_of(report: TrainingReport, cell: Cell) -> dict[str, Any]:
+    """Returns what a checkpoint says of its training."""
+    return {
         "train_seconds": report.seconds,
         "images_per_second": report.images_per_second,
         "images": report.images,
@@ -135,11 +149,14 @@ def _trained(
         "curves": report.curves,
         "ingredients": cell.ingredients.get("checkpoint", {}),
     }
-    seal(folder, baseline, recipe, dataset.train.grey, meta)
-    return _loaded(folder, recipe)
 
 
-def _teller(say: Log) -> Callable[[dict[str, Any]], None]:
+def curves_of(note: Mapping[str, Any]) -> Curves:
+    """Returns the curves of training that a checkpoint's note holds, as a record names them."""
+    return {f"train/{name}": curve for name, curve in note["curves"].items()}
+
+
+def teller(say: Log) -> Callable[[dict[str, Any]], None]:
     """Returns what tells people how far training is, now and then."""
     say({"phase": "training"})
     last = time.monotonic()

@@ -62,11 +62,15 @@ def _run(trial: Trial, report: Report, say: Log) -> None:
         for cell in trial.cells:
             report(_failure(trial, cell, error, started))
         return
-    for cell in trial.cells:
-        record = _record(trial, cell, model, clock, say)
-        if record.status == "ok":
-            model.curves = {}  # the curves of training stand in one record of the trial
-        report(record)
+    try:
+        for cell in trial.cells:
+            record = _record(trial, cell, model, clock, say)
+            if record.status == "ok":
+                model.curves = {}  # the curves of training stand in one record of the trial
+            record.env |= model.guest
+            report(record)
+    finally:
+        model.close()
 
 
 def _record(trial: Trial, cell: Cell, model: Prepared, clock: Stopwatch, say: Log) -> Record:

@@ -14,7 +14,7 @@ from torch.distributions import Distribution, Normal
 
 from suite.contract import Baseline, DataSpec, Discrete, Latents, TrainSet, Values
 from suite.errors import ContractError, TrialTimeout
-from suite.running.sealing import IMAGES, seal
+from suite.measuring.sealing import IMAGES, seal
 from suite.training import Recipe, checkpoints
 from tests.models import digits
 

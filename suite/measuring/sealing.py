@@ -14,7 +14,8 @@ from torch import Tensor
 
 from suite import seeds
 from suite.errors import ContractError, TrialTimeout
-from suite.measuring import Frozen, answers
+from suite.measuring import answers
+from suite.measuring.trust import Frozen
 from suite.training import checkpoints
 
 if TYPE_CHECKING:
@@ -37,9 +38,19 @@ def seal(folder: Path, trained: Baseline, recipe: Recipe, grey: Tensor, meta: di
         meta: What is to be known of the training.
 
     Raises:
-        ContractError: If the model that a checkpoint gives says something else; names the group. Nothing is written.
+        ContractError: As ``prove``. Nothing is written.
     """
-    name = type(trained).__name__
+    prove(trained, recipe, grey)
+    checkpoints.save(folder, trained, meta)
+
+
+def prove(trained: Baseline, recipe: Recipe, grey: Tensor) -> None:
+    """Compares a trained model with one that is built anew and given its parameters and buffers.
+
+    Raises:
+        ContractError: If that one says something else; names the group.
+    """
+    name, folder = type(trained).__name__, Path("checkpoint")
     loaded = recipe.build()
     try:
         checkpoints.restore(loaded, checkpoints.state_of(trained), folder)
@@ -51,7 +62,6 @@ def seal(folder: Path, trained: Baseline, recipe: Recipe, grey: Tensor, meta: di
         raise ContractError(
             f"{name} says something else after save and load: {changed}; a checkpoint holds parameters and buffers"
         )
-    checkpoints.save(folder, trained, meta)
 
 
 def difference(trained: Frozen, loaded: Frozen, x: Tensor, seed: int) -> str:

@@ -1,0 +1,6 @@
+from .containment import CONTAINED as CONTAINED
+from .containment import available as available
+from .model import Guest as Guest
+from .room import GuestDied as GuestDied
+from .room import Job as Job
+from .room import of_source as of_source

@@ -1,0 +1,95 @@
+"""From a trial of a guest to a model that can be scored: its processes are opened, it is trained or given weights."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from suite.guests import CONTAINED, Guest, Job, available, of_source
+from suite.measuring import Frozen, Subject
+from suite.running.preparation import Log, Prepared, curves_of, note_of, teller
+from suite.training import checkpoints
+
+if TYPE_CHECKING:
+    from suite.data import Dataset
+    from suite.planning import Trial
+    from suite.running.costs import Stopwatch
+
+#: Training images from which an untrained twin takes its running statistics.
+TWIN_IMAGES = 1_280
+
+
+def host(trial: Trial, dataset: Dataset, clock: Stopwatch, say: Log) -> Prepared:
+    """Opens a guest's processes and returns the model that they answer for.
+
+    The noise of its scores comes from a secret that no process of the guest's can know; its record reveals it
+    afterwards, and whoever runs the cell again with it gets the same numbers.
+
+    Args:
+        trial: What is run.
+        dataset: Its data; the test split is not touched here.
+        clock: Is charged with ``training``; the rest is the caller's.
+        say: Takes phases and warnings.
+    """
+    cell, walls = trial.cells[0], available()
+    if walls.kind != CONTAINED:
+        say({"warning": "bubblewrap is not here: models from outside run in processes of their own, not contained"})
+    noise = trial.noise or secrets.token_hex(16)
+    source, files = of_source(trial.baseline)
+    job = Job(source, files, cell.baseline_params, asdict(dataset.spec), cell.seed, trial.threads, {})
+    guest = Guest(job, trial.baseline.static, dataset.spec, walls)
+    try:
+        guest.open()
+        guest.until(None if trial.timeout is None else time.monotonic() + trial.timeout)
+        folder = Path(trial.workspace) / "checkpoints" / trial.checkpoint_key[:32]
+        note = _found(folder, guest, say) or _trained(folder, guest, trial, dataset, clock, say)
+        cost = {
+            "parameters": guest.count(),
+            "flops_per_image": guest.flops(dataset),
+            "train_seconds": note["train_seconds"],
+            "images_per_second": note["images_per_second"],
+        }
+    except BaseException:
+        guest.close()
+        raise
+    subject = Subject(
+        model=Frozen(guest),
+        dataset=dataset,
+        seed=cell.seed,
+        budget=cell.budget,
+        device=guest.device,
+        untrained=lambda: Frozen(guest.untrained(dataset.train.grey[:TWIN_IMAGES])),
+        store=None,
+        noise=noise,
+    )
+    told = asdict(walls) | {"noise": noise, "noise_sha256": hashlib.sha256(noise.encode()).hexdigest()}
+    return Prepared(subject, curves_of(note), cost, {"guest": told}, guest.close)
+
+
+def _found(folder: Path, guest: Guest, say: Log) -> dict[str, Any] | None:
+    """Gives a guest the weights of an earlier trial; returns the checkpoint's note, None where there is none."""
+    if not folder.is_dir():
+        return None
+    try:
+        state, note = checkpoints.read(folder)
+    except FileNotFoundError:
+        return None
+    except checkpoints.CorruptCheckpoint as error:
+        aside = checkpoints.set_aside(folder)
+        say({"warning": f"corrupt checkpoint ({error}) set aside as {aside.name}; training again"})
+        return None
+    guest.give_weights(state)
+    return note
+
+
+def _trained(folder: Path, guest: Guest, trial: Trial, dataset: Dataset, clock: Stopwatch, say: Log) -> dict[str, Any]:
+    cell = trial.cells[0]
+    with clock.timing("training"):
+        report = guest.train(dataset, cell.budget, cell.precision, teller(say))
+    note = note_of(report, cell)
+    checkpoints.write(folder, guest.state_dict(), note)
+    return note
