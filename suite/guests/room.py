@@ -222,5 +222,7 @@ def _plain(text: str) -> str:
 
 def of_source(source: Any) -> tuple[dict[str, Any], dict[str, bytes]]:
     """Returns a ``suite.plugins.Source`` as the fields and files of a job."""
-    fields = {name: getattr(source, name) for name in ("kind", "name", "attribute", "entry", "digest", "static")}
+    fields = {
+        name: getattr(source, name) for name in ("kind", "name", "attribute", "entry", "digest", "static", "declared")
+    }
     return {**fields, "origin": Path(source.origin).name}, dict(source.files)

@@ -15,8 +15,8 @@ import torch
 
 from suite import data, training
 from suite.errors import ContractError
-from suite.plugins import confirm, registry
 from suite.measuring import flops, make_subject, seal
+from suite.plugins import confirm, registry
 from suite.training import Recipe, checkpoints
 
 if TYPE_CHECKING:
