@@ -7,6 +7,7 @@ So nothing can be carried from one sitting to the next: not in a global, a file,
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import ctypes
 import gc
@@ -144,7 +145,7 @@ class _Sitting:
         """Writes the source's files, shuts the door, and only then runs the guest's first line."""
         from suite.plugins import Source, loading
 
-        source = Source(files=self.files, **self.told["source"])
+        source = Source(files=self.files, **ast.literal_eval(self.told["source"]))
         loading.prepare(source)
         if self.limits.get("memory"):
             resource.setrlimit(resource.RLIMIT_AS, (self.limits["memory"], self.limits["memory"]))
@@ -178,7 +179,7 @@ class _Sitting:
         from suite.training import Recipe
 
         spec = DataSpec(**{**self.told["spec"], "shape": tuple(self.told["spec"]["shape"])})
-        return Recipe(self.cls, spec, self.told["params"], self.told["seed"], "cpu")
+        return Recipe(self.cls, spec, ast.literal_eval(self.told["params"]), self.told["seed"], "cpu")
 
     # --- what the referee may ask ---------------------------------------------------------------------------------
 

@@ -69,9 +69,9 @@ class Job:
         import torch
 
         text = {
-            "source": self.source,
+            "source": repr(self.source),  # JSON would make lists of tuples
             "files": list(self.files),
-            "params": self.params,
+            "params": repr(self.params),
             "spec": self.spec,
             "seed": self.seed,
             "threads": self.threads,
@@ -222,7 +222,6 @@ def _plain(text: str) -> str:
 
 def of_source(source: Any) -> tuple[dict[str, Any], dict[str, bytes]]:
     """Returns a ``suite.plugins.Source`` as the fields and files of a job."""
-    fields = {
-        name: getattr(source, name) for name in ("kind", "name", "attribute", "entry", "digest", "static", "declared")
-    }
+    fields = {name: getattr(source, name) for name in ("kind", "name", "attribute", "entry", "digest")}
+    fields |= {"static": dict(source.static), "declared": dict(source.declared)}
     return {**fields, "origin": Path(source.origin).name}, dict(source.files)

@@ -9,9 +9,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from suite.guests import CONTAINED, Guest, Job, available, of_source
 from suite.measuring import Frozen, Subject
-from suite.running.preparation import Log, Prepared, curves_of, note_of, teller
+from suite.running.preparation import Log, Prepared, curves_of, load_data, note_of, teller
 from suite.training import checkpoints
 
 if TYPE_CHECKING:
@@ -23,19 +25,19 @@ if TYPE_CHECKING:
 TWIN_IMAGES = 1_280
 
 
-def host(trial: Trial, dataset: Dataset, clock: Stopwatch, say: Log) -> Prepared:
+def host(trial: Trial, clock: Stopwatch, say: Log) -> Prepared:
     """Opens a guest's processes and returns the model that they answer for.
 
     The noise of its scores comes from a secret that no process of the guest's can know; its record reveals it
     afterwards, and whoever runs the cell again with it gets the same numbers.
 
     Args:
-        trial: What is run.
-        dataset: Its data; the test split is not touched here.
+        trial: What is run; the test split of its data is not touched here.
         clock: Is charged with ``training``; the rest is the caller's.
         say: Takes phases and warnings.
     """
     cell, walls = trial.cells[0], available()
+    dataset = load_data(trial, torch.device("cpu"))
     if walls.kind != CONTAINED:
         say({"warning": "bubblewrap is not here: models from outside run in processes of their own, not contained"})
     noise = trial.noise or secrets.token_hex(16)

@@ -64,13 +64,8 @@ def prepare(trial: Trial, clock: Stopwatch, say: Log) -> Prepared:
         clock: Is charged with ``training``; the rest is the caller's.
         say: Takes phases and warnings.
     """
-    cell, device = trial.cells[0], torch.device("cpu" if trial.guarded else _device(trial.device))
-    dataset = data.load(cell.dataset, Path(trial.data_root), str(device))
-    _check_data(cell, dataset.hash)
-    if trial.guarded:
-        from suite.running.hosting import host
-
-        return host(trial, dataset, clock, say)
+    cell, device = trial.cells[0], torch.device(_device(trial.device))
+    dataset = load_data(trial, device)
     cls = registry.load(trial.baseline)
     recipe = Recipe(cls, dataset.spec, cell.baseline_params, cell.seed, device)
     folder = Path(trial.workspace) / "checkpoints" / trial.checkpoint_key[:32]
@@ -93,10 +88,18 @@ def _device(name: str) -> str:
     return name
 
 
-def _check_data(cell: Cell, found: str) -> None:
-    planned = cell.ingredients.get("checkpoint", {}).get("dataset", found)
-    if found != planned:
-        raise ContractError(f"dataset '{cell.dataset}' on this machine is not the planned one ({found[:12]})")
+def load_data(trial: Trial, device: torch.device) -> Dataset:
+    """Returns the dataset of a trial.
+
+    Raises:
+        ContractError: If it is not the one that was planned with.
+    """
+    cell = trial.cells[0]
+    dataset = data.load(cell.dataset, Path(trial.data_root), str(device))
+    if dataset.hash != cell.ingredients.get("checkpoint", {}).get("dataset", dataset.hash):
+        found = f"dataset '{cell.dataset}' on this machine is not the planned one"
+        raise ContractError(f"{found} ({dataset.hash[:12]})")
+    return dataset
 
 
 def _loaded(folder: Path, recipe: Recipe) -> tuple[Baseline, dict[str, Any]]:

@@ -18,6 +18,7 @@ from suite.measuring import measured, save_png
 from suite.plugins import loading, registry, traceback_of
 from suite.running import limits
 from suite.running.costs import Stopwatch
+from suite.running.hosting import host
 from suite.running.isolation import isolated
 from suite.running.preparation import Curves, Log, Prepared, prepare
 
@@ -55,7 +56,7 @@ def _run(trial: Trial, report: Report, say: Log) -> None:
     started, clock = records.now(), Stopwatch()
     try:
         with clock.timing("setup"):
-            model = prepare(trial, clock, say)
+            model = (host if trial.guarded else prepare)(trial, clock, say)
     except TrialTimeout:
         raise
     except (Exception, SystemExit) as error:
