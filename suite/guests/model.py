@@ -43,7 +43,7 @@ class Guest:
         self.name = str(job.source["name"])
         self.core, self.supervision = str(static["core"]), str(static["supervision"])
         self.device = torch.device("cpu")
-        self.trainable = False
+        self.trainable = self.own_features = False
         self._rooms: dict[str, Room] = {}
         self._fitting = False
         self._graphs = 0
@@ -55,6 +55,11 @@ class Guest:
         self._rooms = {name: Room(self.walls) for name in ("sender", "receiver")}
         for room in self._rooms.values():
             room.ready()
+        self._give(self.job)
+
+    def move_in(self, other: Guest) -> None:
+        """Takes over another guest's rooms: keepers hold nothing but their job, and get this one's."""
+        self._rooms = other._rooms
         self._give(self.job)
 
     def close(self) -> None:
@@ -131,8 +136,9 @@ class Guest:
         self._give(Job(**{**vars(self.job), "state": dict(zip(map(str, names), answer.tensors, strict=True))}))
 
     def count(self) -> int:
-        """Returns how many numbers are trained, as the guest counts them; notes whether it has a loss."""
+        """Returns how many numbers are trained, as the guest counts them; notes which methods it has of its own."""
         self.trainable = bool(self._asked_number("trains"))
+        self.own_features = bool(self._asked_number("probed"))
         return self._asked_number("parameters") or 0
 
     def flops(self, dataset: Dataset) -> int | None:

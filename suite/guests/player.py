@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 
 from suite.guests import groups
-from suite.guests.wire import Frame, WireError, receive, send, unpack_values
+from suite.guests.wire import DTYPES, Frame, WireError, receive, send, unpack_values
 
 _PR_SET_DUMPABLE = 4
 #: Open files of a sitting.
@@ -135,9 +135,12 @@ class _Sitting:
 
     def _try(self, act: Callable[[], Frame | None]) -> Frame | None:
         try:
-            return act()
-        except WireError:
-            raise
+            answer = act()
+            for thing in answer.tensors if answer else ():
+                if not isinstance(thing, Tensor) or thing.dtype not in DTYPES.values():
+                    found = thing.dtype if isinstance(thing, Tensor) else type(thing).__name__
+                    raise TypeError(f"expected a tensor of numbers, found {found}")
+            return answer
         except BaseException as error:  # SystemExit and its like are the guest's answers as well
             return Frame("error", _told(error, self.told["origin"]))
 
@@ -253,6 +256,12 @@ class _Sitting:
         from suite.training import Baseline
 
         return Frame("number", int(self.cls.loss is not Baseline.loss))
+
+    def on_probed(self, request: Frame) -> Frame:
+        """Nothing -> whether it says itself what a probe reads."""
+        from suite.training import Baseline
+
+        return Frame("number", int(self.cls.features is not Baseline.features))
 
     def on_flops(self, request: Frame) -> Frame:
         """A few training images -> operations per image, by the suite's own counter."""
