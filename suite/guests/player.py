@@ -120,6 +120,7 @@ class _Sitting:
         self.state = dict(zip(self.told["state"], weights, strict=True))
         self.graphs: dict[int, tuple[list[Tensor], Tensor]] = {}
         self.model: Any = None
+        self.source: Any = None
 
     def serve(self) -> None:
         """Answers until the referee hangs up; what the guest raises is an answer too."""
@@ -142,13 +143,13 @@ class _Sitting:
                     raise TypeError(f"expected a tensor of numbers, found {found}")
             return answer
         except BaseException as error:  # SystemExit and its like are the guest's answers as well
-            return Frame("error", _told(error, self.told["origin"]))
+            return Frame("error", _told(error, self.source))
 
     def _load(self) -> None:
         """Writes the source's files, shuts the door, and only then runs the guest's first line."""
         from suite.plugins import Source, loading
 
-        source = Source(files=self.files, **ast.literal_eval(self.told["source"]))
+        self.source = source = Source(files=self.files, **ast.literal_eval(self.told["source"]))
         loading.prepare(source)
         if self.limits.get("memory"):
             resource.setrlimit(resource.RLIMIT_AS, (self.limits["memory"], self.limits["memory"]))
@@ -277,13 +278,11 @@ class _Sitting:
         return untrained(self._built(), request, self.told["seed"])
 
 
-def _told(error: BaseException, origin: str) -> dict[str, str]:
-    """An error as text; the referee cleans it."""
-    import traceback
+def _told(error: BaseException, source: Any) -> dict[str, str]:
+    """An error as text, with the line of the guest's own file; the referee cleans it."""
+    from suite.plugins import loading
 
-    frames = traceback.extract_tb(error.__traceback__)
-    inside = [frame for frame in frames if "suite_source_" in frame.filename or "latent-suite-" in frame.filename]
-    where = f"{Path(origin).name}:{inside[-1].lineno}" if inside else ""
+    where = loading.where(source, error) if source is not None else ""
     return {"type": type(error).__name__, "text": str(error)[:MOST_ERROR], "where": where}
 
 

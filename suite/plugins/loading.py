@@ -51,11 +51,11 @@ def load(source: Source) -> Any:
     except (KeyboardInterrupt, SystemExit) as error:
         if isinstance(error, KeyboardInterrupt):
             raise
-        raise UserError(f"{_where(source, error)}: the file calls exit") from error
+        raise UserError(f"{where(source, error)}: the file calls exit") from error
     except Exception as error:
         text = error.msg if isinstance(error, SyntaxError) else str(error)
         first = (text.splitlines() or [""])[0].replace(f"{package}.", "")
-        raise UserError(f"{_where(source, error)}: {type(error).__name__}: {first}") from error
+        raise UserError(f"{where(source, error)}: {type(error).__name__}: {first}") from error
     return _check(source, getattr(module, source.attribute, None))
 
 
@@ -240,7 +240,7 @@ def _as_known(frame: traceback.FrameSummary) -> traceback.FrameSummary:
     return traceback.FrameSummary(known[0], known[1].get(frame.lineno, frame.lineno), frame.name, line=frame.line)
 
 
-def _where(source: Source, error: BaseException) -> str:
+def where(source: Source, error: BaseException) -> str:
     """Returns ``file:line`` of the last frame inside the closure, as the user knows the file."""
     frames = [(f.filename, f.lineno) for f in traceback.extract_tb(error.__traceback__)]
     if isinstance(error, SyntaxError) and error.filename:

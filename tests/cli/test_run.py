@@ -19,7 +19,7 @@ from suite.cli.app import main
 from tests.toys import write_baseline, write_task
 
 #: What every run here has in common.
-OPTIONS = ("--path", "toys", "-t", "error", "--budget", "smoke", "--tracking", "off")
+OPTIONS = ("--path", "toys", "-t", "error", "--budget", "smoke", "--tracking", "off", "--trust")
 
 ROOT = Path(__file__).resolve().parents[2]
 

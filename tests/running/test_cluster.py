@@ -63,7 +63,7 @@ def run(folder: Path, *selections: Selection, **options: Any) -> Witness:
     witness = Witness()
     (folder / "scratch").mkdir()
     trials = [trial for selection in selections for trial in make_plan(selection).trials()]
-    run_ray(trials, witness, Execution(**options), folder / "scratch")
+    run_ray(trials, witness, Execution(**{"trust": True, **options}), folder / "scratch")
     return witness
 
 
@@ -95,7 +95,7 @@ def test_a_worker_that_dies_takes_nobody_with_it(tmp_path: Path, monkeypatch: py
     assert "sleeper.py" in found.records["sleeper", 0, "error"].traceback
     assert len(set(found.workers.values())) < len(found.workers)  # warm workers served several trials
 
-    local = execute(select(tmp_path, ("toy",), ("error",), 2), Execution("local"), quiet=True).records
+    local = execute(select(tmp_path, ("toy",), ("error",), 2), Execution("local", trust=True), quiet=True).records
     assert [raw["metrics"] for raw in local] == [found.records["toy", seed, "error"].metrics for seed in (0, 1)]
 
 
