@@ -32,7 +32,8 @@ WORK = f"""import time
 def test_a_run_of_twenty_trials(benchmark: BenchmarkFixture, tmp_path: Path) -> None:
     write_task(tmp_path / "toys", score=WORK)
     write_baseline(tmp_path / "toys", "Toy")
-    options = f"--path toys -t error -b toy --seeds 0-{TRIALS - 1} --budget smoke --tracking off --trust --workers {WORKERS}"
+    options = f"--path toys -t error -b toy --seeds 0-{TRIALS - 1} --budget smoke --tracking off --trust"
+    options += f" --workers {WORKERS}"
 
     def run() -> None:
         subprocess.run(
