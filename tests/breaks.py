@@ -485,14 +485,14 @@ BREAKS = (
     ),
     Break(
         "Gamma codes are allowed",
-        "suite/measuring/trust.py",
+        "suite/measuring/families.py",
         '    D.Laplace: ("loc", "scale"),',
         '    D.Laplace: ("loc", "scale"),\n    D.Gamma: ("concentration", "rate"),',
         "measuring/test_pricing.py::test_a_family_whose_draws_clamp_or_whose_price_cancels_is_refused",
     ),
     Break(
         "only one Independent is unwrapped",
-        "suite/measuring/trust.py",
+        "suite/measuring/families.py",
         "    while isinstance(q, D.Independent):",
         "    if isinstance(q, D.Independent):",
         "measuring/test_pricing.py::test_a_distribution_is_found_however_deep_it_is_wrapped",

@@ -14,6 +14,8 @@ from .coding import BATCH as BATCH
 from .coding import Channel as Channel
 from .coding import batches as batches
 from .drawing import draw as draw
+from .families import FAMILIES as FAMILIES
+from .families import bare as bare
 from .features import WIDEST as WIDEST
 from .features import compute_features as compute_features
 from .features import project as project
@@ -56,8 +58,6 @@ from .task import Metric as Metric
 from .task import Score as Score
 from .task import Task as Task
 from .task import measured as measured
-from .trust import FAMILIES as FAMILIES
 from .trust import Frozen as Frozen
-from .trust import bare as bare
 from .whitening import MOST_IMAGES as MOST_IMAGES
 from .whitening import observe as observe

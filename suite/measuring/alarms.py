@@ -10,8 +10,9 @@ from torch import Tensor
 from torch import distributions as D
 
 from suite.measuring.coding import Channel, batches
+from suite.measuring.families import bare, mode
 from suite.measuring.likelihood import bernoulli_nats
-from suite.measuring.trust import Frozen, bare, mode
+from suite.measuring.trust import Frozen
 from suite.training import Discrete, Values
 
 if TYPE_CHECKING:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from torch import Tensor
 from torch import distributions as D
 
+from suite.measuring.families import FAMILIES, bare
 from suite.measuring.pricing import log_prob
-from suite.measuring.trust import FAMILIES, Frozen, bare
+from suite.measuring.trust import Frozen
 from suite.training import Discrete, Values
 
 #: Answers that should agree may differ by this share of the largest: sums run in another order in another batch.

@@ -25,10 +25,11 @@ from torch import distributions as D
 from suite.errors import ContractError
 from suite.measuring.calibration import Calibration
 from suite.measuring.drawing import Posterior, Sent, send
+from suite.measuring.families import mode
 from suite.measuring.likelihood import bernoulli_nats
 from suite.measuring.pricing import log_ratio, price_group
 from suite.measuring.priors import GaussianPrior, histogram_prior
-from suite.measuring.trust import Frozen, mode
+from suite.measuring.trust import Frozen
 from suite.training import Discrete, Group, Values
 
 #: Images per pass, in scoring: fixed, so that the noise an image meets does not depend on the machine.

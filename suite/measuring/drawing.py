@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch import distributions as D
 
-from suite.measuring.trust import DISCRETE_FAMILIES, bare, element, is_discrete
+from suite.measuring.families import DISCRETE_FAMILIES, bare, element, is_discrete
 from suite.seeds import derive
 from suite.training import Discrete
 

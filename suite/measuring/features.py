@@ -8,7 +8,8 @@ from torch.distributions import Categorical, Distribution
 
 from suite import seeds
 from suite.errors import Unsupported
-from suite.measuring.trust import Frozen, bare, mode
+from suite.measuring.families import bare, mode
+from suite.measuring.trust import Frozen
 from suite.training import Discrete
 
 #: Features wider than this are projected to this many numbers.

@@ -7,7 +7,8 @@ from torch import Tensor
 from torch import distributions as D
 from torch.distributions.transforms import Transform, identity_transform
 
-from suite.measuring.trust import Frozen, element, is_discrete, mode
+from suite.measuring.families import element, is_discrete, mode
+from suite.measuring.trust import Frozen
 from suite.training import Discrete
 
 #: What a baseline hands over for a group, ancestral groups given the earlier ones.

@@ -12,8 +12,8 @@ from torch import distributions as D
 
 from suite.errors import ContractError
 from suite.measuring.drawing import Posterior, Sent
+from suite.measuring.families import DISCRETE_FAMILIES, FAMILIES, bare, element, is_discrete
 from suite.measuring.priors import GaussianPrior
-from suite.measuring.trust import DISCRETE_FAMILIES, FAMILIES, bare, element, is_discrete
 from suite.training import Discrete
 
 Prior = D.Distribution | GaussianPrior

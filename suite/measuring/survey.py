@@ -12,8 +12,8 @@ from torch import distributions as D
 from suite.errors import ContractError
 from suite.measuring.coding import batches
 from suite.measuring.drawing import draw
+from suite.measuring.families import bare, mode
 from suite.measuring.priors import Moments
-from suite.measuring.trust import bare, mode
 from suite.training import Discrete
 
 if TYPE_CHECKING:

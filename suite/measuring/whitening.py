@@ -13,6 +13,7 @@ from torch import distributions as D
 from torch.distributions.transforms import Transform, identity_transform
 from torch.nn import functional as F
 
+from suite.measuring.families import bare
 from suite.measuring.groups import (
     Resolved,
     classes_of,
@@ -22,7 +23,7 @@ from suite.measuring.groups import (
     support_transform,
 )
 from suite.measuring.priors import Moments
-from suite.measuring.trust import Frozen, bare
+from suite.measuring.trust import Frozen
 
 #: Training images from which moments and modes are taken, the first ones: a covariance of 256 numbers is then known to
 #: about a percent, and whitening needs no more.

@@ -13,7 +13,7 @@ import torch
 
 from suite.guests import CONTAINED, Guest, Job, available, of_source
 from suite.measuring import Frozen, Subject
-from suite.running.preparation import Log, Prepared, curves_of, load_data, note_of, teller
+from suite.running.preparation import Log, Prepared, curves_of, found, load_data, note_of, teller
 from suite.training import checkpoints
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def host(trial: Trial, clock: Stopwatch, say: Log) -> Prepared:
         guest.open()
         guest.until(None if trial.timeout is None else time.monotonic() + trial.timeout)
         folder = Path(trial.workspace) / "checkpoints" / trial.checkpoint_key[:32]
-        note = _found(folder, guest, say) or _trained(folder, guest, trial, dataset, clock, say)
+        note = found(folder, lambda: _loaded(folder, guest), say) or _trained(folder, guest, trial, dataset, clock, say)
         cost = {
             "parameters": guest.count(),
             "flops_per_image": guest.flops(dataset),
@@ -72,18 +72,9 @@ def host(trial: Trial, clock: Stopwatch, say: Log) -> Prepared:
     return Prepared(subject, curves_of(note), cost, {"guest": told}, guest.close)
 
 
-def _found(folder: Path, guest: Guest, say: Log) -> dict[str, Any] | None:
-    """Gives a guest the weights of an earlier trial; returns the checkpoint's note, None where there is none."""
-    if not folder.is_dir():
-        return None
-    try:
-        state, note = checkpoints.read(folder)
-    except FileNotFoundError:
-        return None
-    except checkpoints.CorruptCheckpoint as error:
-        aside = checkpoints.set_aside(folder)
-        say({"warning": f"corrupt checkpoint ({error}) set aside as {aside.name}; training again"})
-        return None
+def _loaded(folder: Path, guest: Guest) -> dict[str, Any]:
+    """Gives a guest the weights of a checkpoint and returns its note."""
+    state, note = checkpoints.read(folder)
     guest.give_weights(state)
     return note
 

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 #: Takes events for people: ``{"phase": ...}`` and ``{"warning": ...}``.
 Log = Callable[[dict[str, Any]], None]
+Loaded = TypeVar("Loaded")
 #: Name -> points (x, y).
 Curves = dict[str, list[tuple[float, float]]]
 
@@ -69,7 +70,9 @@ def prepare(trial: Trial, clock: Stopwatch, say: Log) -> Prepared:
     cls = registry.load(trial.baseline)
     recipe = Recipe(cls, dataset.spec, cell.baseline_params, cell.seed, device)
     folder = Path(trial.workspace) / "checkpoints" / trial.checkpoint_key[:32]
-    baseline, meta = _found(folder, recipe, say) or _trained(folder, recipe, dataset, trial, clock, say)
+    baseline, meta = found(folder, lambda: _loaded(folder, recipe), say) or _trained(
+        folder, recipe, dataset, trial, clock, say
+    )
     confirm(trial.baseline, baseline)
     subject = make_subject(baseline, recipe, dataset, cell.budget, store=folder / "kept", noise=trial.noise)
     cost = {
@@ -108,12 +111,18 @@ def _loaded(folder: Path, recipe: Recipe) -> tuple[Baseline, dict[str, Any]]:
     return baseline, checkpoints.load(folder, baseline)
 
 
-def _found(folder: Path, recipe: Recipe, say: Log) -> tuple[Baseline, dict[str, Any]] | None:
-    """Returns what an earlier trial has sealed, None where there is nothing. Sets a corrupt checkpoint aside."""
+def found(folder: Path, load: Callable[[], Loaded], say: Log) -> Loaded | None:
+    """Returns what an earlier trial has sealed, None where there is nothing. Sets a corrupt checkpoint aside.
+
+    Args:
+        folder: Of the checkpoint.
+        load: Reads it.
+        say: Takes a warning.
+    """
     if not folder.is_dir():
         return None
     try:
-        return _loaded(folder, recipe)
+        return load()
     except FileNotFoundError:
         return None
     except checkpoints.CorruptCheckpoint as error:

@@ -175,7 +175,7 @@ def test_the_mixture_prior_makes_shapes_cheaper_than_their_histogram() -> None:
 
 
 def test_a_likely_value_of_a_shape_is_a_map_of_bits() -> None:
-    from suite.measuring.trust import mode, rebuild
+    from suite.measuring.families import mode, rebuild
 
     prior = rebuild(trained().prior("shape", {}), "shape")
     assert set(mode(prior).unique().tolist()) <= {0.0, 1.0}

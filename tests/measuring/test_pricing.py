@@ -16,9 +16,9 @@ from torch import distributions as D
 from suite.contract import Discrete
 from suite.errors import ContractError
 from suite.measuring.drawing import send
+from suite.measuring.families import FAMILIES, bare, rebuild
 from suite.measuring.pricing import charge, log_prob, price_group
 from suite.measuring.priors import GaussianPrior, Moments, histogram, histogram_prior
-from suite.measuring.trust import FAMILIES, bare, rebuild
 
 N = 20_000
 LOCS, SCALES, LOGITS = st.floats(-3, 3), st.floats(0.05, 5), st.floats(-6, 6)
