@@ -124,12 +124,19 @@ class Tally:
         self.trial = trial
         self.closed = False
         self._began = ""
+        self._env: dict[str, Any] = {}
         self.left: dict[str, Cell] = {cell.key: cell for cell in trial.cells}
         self._observer = observer
 
-    def start(self, where: str) -> None:
-        """The trial has begun."""
+    @property
+    def host(self) -> str:
+        """The machine that the trial was begun on; empty before."""
+        return str(self._env.get("host", ""))
+
+    def start(self, where: str, env: dict[str, Any] | None = None) -> None:
+        """The trial has begun, in an environment as records have it (None: this process's)."""
         self._began = records.now()
+        self._env = env or records.environment()
         self._observer.started(self.trial, where)
 
     def event(self, event: dict[str, Any]) -> None:
@@ -141,22 +148,29 @@ class Tally:
         if self.left.pop(record.key, None) is not None:
             self._observer.record(self.trial, record)
 
+    def refuse(self, host: str, fault: str) -> None:
+        """A machine may not run the trial: its numbers would not be this driver's."""
+        self.start(host, {"host": host})
+        self.close("killed", f"machine {host} was refused: it {fault}")
+
     def close(self, status: str = "killed", reason: str = "the trial ended without a record", stack: str = "") -> None:
-        """The trial has ended: cells without a record get this one."""
+        """The trial has ended: cells without a record get this one. A second call changes nothing."""
+        if self.closed:
+            return
         trial = self.trial
         for cell in list(self.left.values()):
-            self.record(
-                cell.ended(
-                    trial.baseline,
-                    trial.tasks[cell.task],
-                    status,
-                    reason=reason,
-                    traceback=stack,
-                    device=trial.device,
-                    threads=trial.threads,
-                    started=self._began,
-                )
+            record = cell.ended(
+                trial.baseline,
+                trial.tasks[cell.task],
+                status,
+                reason=reason,
+                traceback=stack,
+                device=trial.device,
+                threads=trial.threads,
+                started=self._began,
             )
+            record.env |= self._env
+            self.record(record)
         self.closed = True
         self._observer.ended(self.trial)
 

@@ -36,6 +36,9 @@ def interruptible() -> Iterator[None]:
 
 
 def stop_if_asked() -> None:
-    """Raises KeyboardInterrupt again where an ``interruptible`` block had one that was swallowed, as in an import."""
+    """Raises KeyboardInterrupt again where a signal in an ``interruptible`` block was swallowed, as in an import.
+
+    A KeyboardInterrupt without a signal is an error of whoever raised it.
+    """
     if _asked.is_set():
         raise KeyboardInterrupt

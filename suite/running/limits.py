@@ -108,16 +108,17 @@ def black_box(path: Path, seconds: float | None) -> Iterator[None]:
     path.unlink(missing_ok=True)
 
 
-def cause_of_death(path: Path, seconds: float | None) -> tuple[str, str, str]:
+def cause_of_death(path: Path, seconds: float | None, host: str = "") -> tuple[str, str, str]:
     """Returns (status, reason, stack) of a process that ended inside ``black_box(path, seconds)``; takes the note."""
+    worker = f"the worker on {host}" if host else "the worker"
     note = path.read_text(errors="replace").strip() if path.is_file() else ""
     path.unlink(missing_ok=True)
     if note.startswith("Timeout"):
         return "timeout", f"not done after {seconds:g} s", _stack(note)
     if note.startswith("Fatal Python error"):
         first = note.splitlines()[0].removeprefix("Fatal Python error: ")
-        return "killed", f"the worker crashed: {first}", _stack(note)
-    return "killed", "the worker died: SIGKILL, out of memory, or an exit of the process", ""
+        return "killed", f"{worker} crashed: {first}", _stack(note)
+    return "killed", f"{worker} died: SIGKILL, out of memory, or an exit of the process", ""
 
 
 def _stack(note: str, lines: int = 30) -> str:

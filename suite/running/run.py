@@ -27,8 +27,11 @@ MIRROR_SECONDS, INTERRUPTED_SECONDS = 60.0, 5.0
 class Mirror(Protocol):
     """Where records are shown as well while a run goes on; no call to it waits or raises."""
 
-    uri: str
     problem: str
+
+    @property
+    def uri(self) -> str:
+        """Where it is, to show."""
 
     def log(self, record: Record) -> None:
         """Hands over a finished record."""

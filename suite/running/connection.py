@@ -1,0 +1,144 @@
+"""Ray is started for a run, or joined; what its nodes can hold and whether they are like the driver; its end."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from suite.errors import UserError
+from suite.running import likeness as likenesses
+from suite.running.executor import Execution
+from suite.running.likeness import likeness, refusal
+from suite.running.ray_environment import python_path
+
+#: Ray's own object store holds nothing but the trials' sources.
+OBJECT_STORE_BYTES = 256 * 2**20
+
+#: How long a node may take to say what it has: its first worker imports the suite.
+ANSWER_SECONDS = 120.0
+
+
+@contextlib.contextmanager
+def connected(execution: Execution) -> Iterator[bool]:
+    """Starts a private Ray, or joins the one at ``address`` (or of this process); yields whether it was joined."""
+    try:
+        import ray
+    except ImportError as error:
+        raise UserError(f"Ray cannot be imported ({error}); use --executor local") from error
+    if ray.is_initialized():
+        yield True
+        return
+    with _ended():
+        _start(execution)
+        yield bool(execution.address)
+
+
+def _start(execution: Execution) -> None:
+    """Starts Ray or joins one.
+
+    Raises:
+        UserError: If it does not start, or nobody answers at the address.
+    """
+    import ray
+
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "CRITICAL"}
+    try:
+        if execution.address:
+            _knock(execution.address)
+            paths = {"env_vars": {"PYTHONPATH": python_path()}}
+            ray.init(address=execution.address, runtime_env=paths, **quiet)
+        else:
+            ray.init(
+                address="local",
+                num_cpus=execution.at_once * execution.threads,
+                object_store_memory=OBJECT_STORE_BYTES,
+                include_dashboard=False,
+                **quiet,
+            )
+    except (ConnectionError, RuntimeError, ValueError, TimeoutError, OSError) as error:
+        where = f"no Ray cluster answers at '{execution.address}'" if execution.address else "Ray does not start"
+        raise UserError(f"{where}: {str(error).strip().splitlines()[0]}") from error
+
+
+@contextlib.contextmanager
+def _ended() -> Iterator[None]:
+    """Ends Ray after the block, with all processes of its own node.
+
+    A node that is interrupted while it starts is killed by Ray before it has ended its agents, and these would only
+    notice a minute later.
+    """
+    import psutil
+    import ray
+
+    processes: list[Any] = []
+    try:
+        yield
+    finally:
+        for child in psutil.Process().children():
+            with contextlib.suppress(psutil.Error):
+                processes += [child, *child.children(recursive=True)] if child.name() == "raylet" else []
+        try:
+            ray.shutdown()
+        finally:
+            for process in processes:
+                with contextlib.suppress(psutil.Error):
+                    process.kill()
+
+
+def _knock(address: str) -> None:
+    """Raises an OSError where nobody listens at ``HOST:PORT``: Ray itself would wait for minutes."""
+    host, _, port = address.rpartition(":")
+    if port.isdigit() and "/" not in host:
+        socket.create_connection((host, int(port)), timeout=5).close()
+
+
+def check_feasible(execution: Execution) -> None:
+    """Checks that some node can hold a trial: Ray would wait for one for ever."""
+    import ray
+
+    need = {"CPU": float(execution.threads), "GPU": execution.gpus_per_trial}
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    if any(all(node.get(kind, 0.0) >= amount for kind, amount in need.items()) for node in nodes):
+        return
+    wanted = " and ".join(f"{amount:g} {kind}" for kind, amount in need.items() if amount)
+    present = "; ".join(f"{node.get('CPU', 0):g} CPU, {node.get('GPU', 0):g} GPU" for node in nodes)
+    raise UserError(f"a trial asks for {wanted}, which no node has (nodes: {present})")
+
+
+def check_nodes(execution: Execution, scratch: Path) -> None:
+    """Asks every node that may get a trial what it measures with, and whether it sees the workspace.
+
+    Raises:
+        UserError: Naming each node that differs.
+    """
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    here, folder = likeness(), str(scratch)
+    ray.cloudpickle.register_pickle_by_value(likenesses)
+
+    def ask() -> str:
+        return refusal(here, folder)
+
+    asked = {}
+    for node in ray.nodes():
+        if node["Alive"] and node["Resources"].get("CPU", 0) >= execution.threads:
+            there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+            question = ray.remote(num_cpus=0, max_retries=0)(ask).options(scheduling_strategy=there)
+            asked[f"{node['NodeManagerHostname']} ({node['NodeManagerAddress']})"] = question.remote()
+    faults = {name: _answer(question) for name, question in asked.items()}
+    told = "; ".join(f"node {name} {fault}" for name, fault in faults.items() if fault)
+    if told:
+        raise UserError(f"{told}: every node needs the same checkout, packages and workspace")
+
+
+def _answer(question: Any) -> str:
+    import ray
+
+    try:
+        return str(ray.get(question, timeout=ANSWER_SECONDS))
+    except Exception as error:
+        return f"cannot run the suite ({str(error).strip().splitlines()[-1][:200]})"
