@@ -21,15 +21,13 @@ from typing import TYPE_CHECKING, Any
 
 from suite.errors import UserError
 from suite.tracking import mirror
+from suite.tracking.addresses import OFF, database, masked, resolve_uri
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
     from suite.records import Record
-
-#: The tracking URI that turns tracking off.
-OFF = "off"
 
 #: Set before MLflow is imported: no telemetry, no printing, and a server that is away is given up soon.
 ENVIRONMENT = {
@@ -47,24 +45,6 @@ BATCH = 800
 _logger = logging.getLogger(__name__)
 
 
-def resolve_uri(uri: str | None, workspace: Path) -> str:
-    """Returns the tracking URI: the given one, else ``MLFLOW_TRACKING_URI``, else the workspace's own store.
-
-    Raises:
-        UserError: If it is a plain folder, which MLflow no longer keeps runs in.
-    """
-    chosen = uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{workspace.absolute() / 'mlflow.db'}"
-    if chosen != OFF and ("://" not in chosen or chosen.startswith("file:")):
-        raise UserError(f"tracking URI '{chosen}' is not a store; use sqlite:///PATH, http://HOST:PORT or {OFF}")
-    return chosen
-
-
-def database(uri: str) -> Path | None:
-    """Returns the file of a SQLite store, None for any other."""
-    path = uri.removeprefix("sqlite:///").split("?")[0]
-    return Path(path).absolute() if uri.startswith("sqlite:///") and path else None
-
-
 class Tracker:
     """Mirrors records while a run goes on, in a thread of its own: no call to it waits or raises.
 
@@ -78,7 +58,7 @@ class Tracker:
     """
 
     def __init__(self, uri: str | None, workspace: Path) -> None:
-        self.uri = resolve_uri(uri, workspace)
+        self._uri = resolve_uri(uri, workspace)
         self.problem = ""
         _set_environment()
         self._workspace = workspace
@@ -86,6 +66,11 @@ class Tracker:
         self._thread: threading.Thread | None = None
         self._logged = self._mirrored = 0
         self._pending: list[Record] = []
+
+    @property
+    def uri(self) -> str:
+        """The store, to show: without its password."""
+        return masked(self._uri)
 
     @property
     def missed(self) -> int:
@@ -123,7 +108,7 @@ class Tracker:
             last = None in batch
             self._pending += [record for record in batch if record is not None]
             try:
-                store = store or _Store(self.uri, self._workspace)
+                store = store or _Store(self._uri, self._workspace)
                 self._drain(store)
             except Exception as error:
                 self._warn(error)
@@ -145,7 +130,7 @@ class Tracker:
 
     def _warn(self, error: Exception) -> None:
         if not self.problem:
-            self.problem = first_line(error)
+            self.problem = first_line(error, self._uri)
             _logger.warning("tracking: %s; the run goes on, `suite sync` mirrors the rest", self.problem)
 
 
@@ -193,12 +178,12 @@ def sync(workspace: Path, uri: str | None = None) -> Synced:
     try:
         store = _Store(chosen, workspace)
     except Exception as error:
-        raise UserError(f"tracking store {chosen}: {first_line(error)}") from error
+        raise UserError(f"tracking store {masked(chosen)}: {first_line(error, chosen)}") from None
     written, problems = _mirror_all(store, trials)
     if problems:
         refused = f"{len(problems)} of {len(trials)} trials not mirrored"
-        raise UserError(f"tracking store {chosen}: {refused}: {first_line(problems[-1])}") from problems[-1]
-    return Synced(chosen, len(trials), written)
+        raise UserError(f"tracking store {masked(chosen)}: {refused}: {first_line(problems[-1], chosen)}") from None
+    return Synced(masked(chosen), len(trials), written)
 
 
 def _mirror_all(store: _Store, trials: Sequence[list[Record]]) -> tuple[int, list[Exception]]:
@@ -223,7 +208,7 @@ def run_tables(uri: str) -> dict[str, str]:
     try:
         found = _client(uri).search_experiments()
     except Exception as error:
-        raise UserError(f"tracking store {uri}: {first_line(error)}") from error
+        raise UserError(f"tracking store {masked(uri)}: {first_line(error, uri)}") from None
     return {e.name: e.experiment_id for e in found if "/" in e.name}
 
 
@@ -235,9 +220,9 @@ def by_trial(records: Iterable[Record]) -> list[list[Record]]:
     return list(trials.values())
 
 
-def first_line(error: Exception) -> str:
-    """Returns the error in one line."""
-    text = str(error).strip()
+def first_line(error: Exception, uri: str) -> str:
+    """Returns the error in one line, without the password of a store."""
+    text = masked(str(error), uri).strip()
     return text.splitlines()[0][:300] if text else type(error).__name__
 
 
@@ -276,6 +261,9 @@ class _Store:
         with self._locked():
             self._client = _client(uri)  # makes a SQLite store that does not exist
             self.ping()
+        if self._database and (beside := Path(uri.removeprefix("sqlite:///")).parent) != self._home:
+            with contextlib.suppress(OSError):
+                os.removedirs(beside)  # MLflow makes the folder as the URI escapes it, and leaves it empty
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
