@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import gc
+import hashlib
 import io
 import json
 import logging
@@ -31,8 +32,17 @@ if TYPE_CHECKING:
 #: Flag on a record whose key was measured twice with different values.
 IRREPRODUCIBLE = "not reproducible"
 
+#: The same where the two were measured with other versions of what lies beneath; the versions follow.
+OTHER_VERSIONS = "other versions"
+
 #: Two values of one metric that differ by less are the same value.
 TOLERANCE = 1e-6
+
+#: Field of a record's file that is no field of the record: SHA-256 over the JSON of all others. Older files lack it.
+CHECKSUM = "sha256"
+
+#: What can move a number although nothing in the key has changed.
+_VERSIONS = ("python", "torch", "numpy")
 
 _NAME = re.compile(r"([0-9a-f]{32})(\.conflict-\d+)?\.json")
 _REQUIRED = {
@@ -123,11 +133,19 @@ def write(workspace: str | Path, record: Record) -> Path:
     raw = dataclasses.asdict(record)
     old = _parse(str(path)) if path.exists() else None
     if old is not None and old["status"] in SETTLED and differs(old, raw):
-        path = _conflict_path(path)
-        _log.warning("not reproducible: %s measured again with other values, kept as %s", _title(raw), path.name)
+        path = _conflict_path(path, raw)
+        if path.exists():
+            return path
+        _log.warning("%s: %s measured again with other values, kept as %s", _alarm(old, raw), _title(raw), path.name)
     text = json.dumps(raw, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
-    write_atomically(path, text.encode("utf-8", "replace"))  # half a surrogate pair is no text that can be read back
+    data = text.encode("utf-8", "replace")  # half a surrogate pair is no text that can be read back
+    write_atomically(path, data[:-1] + f',"{CHECKSUM}":"{_checksum(orjson.loads(data))}"}}'.encode())
     return path
+
+
+def _checksum(raw: Mapping[str, Any]) -> str:
+    """Returns the checksum of a record, whatever the spaces and the order of its file."""
+    return hashlib.sha256(orjson.dumps(raw, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 
 def differs(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
@@ -142,7 +160,7 @@ def read_raw(folders: Iterable[str | Path], warnings: list[str] | None = None) -
     """Reads every record below the folders (workspaces or folders of records) as plain dicts, one per key.
 
     A corrupt file is renamed to ``*.corrupt`` and its cell counts as missing; a key with two different results
-    is flagged ``not reproducible``.
+    is flagged ``not reproducible``, or with what else was another: the version of Python, torch or NumPy.
 
     Args:
         folders: Where to look; a folder that does not exist holds no records.
@@ -205,9 +223,10 @@ def _merge(
     if other is raw:
         return
     if conflict or (raw["status"] in SETTLED and other["status"] in SETTLED and differs(other, raw)):
-        warnings.append(f"not reproducible: {_title(raw)} has other values in {path}")
-        if IRREPRODUCIBLE not in other["flags"]:
-            other["flags"] = [*other["flags"], IRREPRODUCIBLE]
+        alarm = _alarm(other, raw)
+        warnings.append(f"{alarm}: {_title(raw)} has other values in {path}")
+        if alarm not in other["flags"]:
+            other["flags"] = [*other["flags"], alarm]
     elif raw["status"] in SETTLED and other["status"] not in SETTLED:
         found[raw["key"]] = raw
 
@@ -239,12 +258,27 @@ def _parse(path: str) -> dict[str, Any] | None:
         return None
     if not isinstance(raw, dict) or not all(isinstance(raw.get(name), kind) for name, kind in _REQUIRED.items()):
         return None
+    if CHECKSUM in raw and raw.pop(CHECKSUM) != _checksum(raw) and raw["schema"] <= SCHEMA:
+        return None
     for entry in raw["metrics"].values():
         if not (isinstance(entry, dict) and isinstance(entry.get("value"), (int, float))):
             return None
     if raw.keys() != _FIELDS:
         raw = vars(Record(**{name: value for name, value in raw.items() if name in _FIELDS}))
     return raw if raw["status"] in STATUSES else None
+
+
+def _alarm(a: Mapping[str, Any], b: Mapping[str, Any]) -> str:
+    """Returns why two records of one key have other values, as far as one can tell."""
+    old, new = _versions(a), _versions(b)
+    changed = [f"{name} {old[name]} and {new[name]}" for name in _VERSIONS if old[name] != new[name]]
+    return f"{OTHER_VERSIONS}: {', '.join(changed)}" if changed else IRREPRODUCIBLE
+
+
+def _versions(raw: Mapping[str, Any]) -> dict[str, Any]:
+    env = raw["env"]
+    found = {**(env.get("versions") or {}), "python": env.get("python")}
+    return {name: found.get(name) for name in _VERSIONS}
 
 
 def _set_aside(path: Path) -> str:
@@ -255,9 +289,13 @@ def _set_aside(path: Path) -> str:
     return f"set aside as {path.name}.corrupt"
 
 
-def _conflict_path(path: Path) -> Path:
+def _conflict_path(path: Path, raw: Mapping[str, Any]) -> Path:
+    """Returns where a record is kept beside the one that it contradicts: where it lies already, or a new place."""
     number = 1
     while (other := path.with_name(f"{path.stem}.conflict-{number}.json")).exists():
+        there = _parse(str(other))
+        if there is not None and not differs(there, raw):
+            break
         number += 1
     return other
 
