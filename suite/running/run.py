@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -28,6 +28,10 @@ class Mirror(Protocol):
     """Where records are shown as well while a run goes on; no call to it waits or raises."""
 
     problem: str
+    mended: int
+
+    def compare(self, records: Iterable[Record]) -> None:
+        """Hands over the records of before: what is not shown of them will be, once the run ends."""
 
     @property
     def uri(self) -> str:
@@ -169,9 +173,14 @@ def _mirrored(open_mirror: OpenMirror | None, outcome: Outcome) -> Iterator[Mirr
     patience = INTERRUPTED_SECONDS
     try:
         yield mirror
+        keys = [cell.key for cell in outcome.plan.cells if not cell.run]
+        before = records.read_keys(outcome.plan.workspace, keys, outcome.warnings)
+        mirror.compare(records.Record(**raw) for raw in before.values())
         patience = MIRROR_SECONDS
     finally:
         missed = mirror.close(patience)
+        if mirror.mended:
+            outcome.warnings.append(f"{mirror.mended} records of before were not in MLflow: mirrored now")
         if missed:
             why = f" ({mirror.problem})" if mirror.problem else ""
             outcome.warnings.append(f"{missed} records are not in MLflow yet{why}: `suite sync` mirrors them")

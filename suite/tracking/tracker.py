@@ -39,6 +39,9 @@ ENVIRONMENT = {
     "GIT_PYTHON_REFRESH": "quiet",
 }
 
+#: Runs in one page of a search.
+PAGE = 1_000
+
 #: Metrics in one call; MLflow takes 1,000 entities.
 BATCH = 800
 
@@ -66,6 +69,8 @@ class Tracker:
         self._thread: threading.Thread | None = None
         self._logged = self._mirrored = 0
         self._pending: list[Record] = []
+        self._before: list[Record] = []
+        self.mended = 0
 
     @property
     def uri(self) -> str:
@@ -91,6 +96,10 @@ class Tracker:
             except RuntimeError as error:  # the system gives no more threads
                 self._warn(error)
 
+    def compare(self, records: Iterable[Record]) -> None:
+        """Hands over what was there before: what the store lacks or shows otherwise of it is mirrored at the end."""
+        self._before += records
+
     def close(self, timeout: float = 30.0) -> int:
         """Waits until everything is mirrored, at most ``timeout`` seconds; returns how many records are not."""
         if self._thread is not None:
@@ -110,6 +119,8 @@ class Tracker:
             try:
                 store = store or _Store(self._uri, self._workspace)
                 self._drain(store)
+                if last:
+                    self._mend(store)
             except Exception as error:
                 self._warn(error)
 
@@ -127,6 +138,11 @@ class Tracker:
                 if not store.answers():
                     self._pending += [record for trial in waiting for record in trial]
                     return
+
+    def _mend(self, store: _Store) -> None:
+        """Mirrors what a driver that was killed, or a server that was away, has left out."""
+        for trial in store.unlike(by_trial(self._before)):
+            self.mended += store.mirror(trial)
 
     def _warn(self, error: Exception) -> None:
         if not self.problem:
@@ -179,7 +195,7 @@ def sync(workspace: Path, uri: str | None = None) -> Synced:
         store = _Store(chosen, workspace)
     except Exception as error:
         raise UserError(f"tracking store {masked(chosen)}: {first_line(error, chosen)}") from None
-    written, problems = _mirror_all(store, trials)
+    written, problems = _mirror_all(store, store.unlike(trials))
     if problems:
         refused = f"{len(problems)} of {len(trials)} trials not mirrored"
         raise UserError(f"tracking store {masked(chosen)}: {refused}: {first_line(problems[-1], chosen)}") from None
@@ -297,8 +313,36 @@ class _Store:
                 run = run or self._create(records[0])
                 for record in lacking:
                     self._write(run.info.run_id, record)
-                self._finish(run.info.run_id, marks, lacking)
+            if run and (lacking or run.info.status != mirror.ended(marks)):
+                self._finish(run.info.run_id, marks, lacking or list(latest.values()))
             return len(lacking)
+
+    def unlike(self, trials: Sequence[list[Record]]) -> list[list[Record]]:
+        """Returns the trials whose runs are missing, or do not show what the records say: one search an experiment."""
+        by_experiment: dict[str, list[list[Record]]] = {}
+        for trial in trials:
+            by_experiment.setdefault(mirror.experiment(trial[0]), []).append(trial)
+        found = []
+        for name, group in by_experiment.items():
+            with self._locked():
+                runs = self._all_runs(self._experiment(name))
+            for trial in group:
+                shown = runs.get(mirror.trial_key(trial[0]), [])
+                if len(shown) != 1 or not mirror.is_shown(trial, shown[0].data.tags, shown[0].info.status):
+                    found.append(trial)
+        return found
+
+    def _all_runs(self, experiment: str) -> dict[str, list[Run]]:
+        """Returns checkpoint key -> its runs, of all trials of an experiment."""
+        runs: dict[str, list[Run]] = {}
+        token = None
+        while True:
+            page = self._client.search_runs([experiment], max_results=PAGE, page_token=token)
+            for run in page:
+                runs.setdefault(run.data.tags.get("suite.checkpoint_key", ""), []).append(run)
+            token = page.token
+            if not token:
+                return runs
 
     def _kept(self, trial_key: str) -> list[Record]:
         from suite.records import read_all
@@ -374,6 +418,5 @@ class _Store:
 
     def _finish(self, run_id: str, marks: dict[str, str], lacking: Sequence[Record]) -> None:
         after = marks | {mirror.mark_tag(record): mirror.stamp(record) for record in lacking}
-        statuses = [mark.split(" ")[1] for tag, mark in after.items() if tag.startswith("suite.record.")]
         end = max(mirror.milliseconds(record.finished) for record in lacking)
-        self._client.set_terminated(run_id, mirror.status(statuses), end_time=end)
+        self._client.set_terminated(run_id, mirror.ended(after), end_time=end)

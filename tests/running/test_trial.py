@@ -424,6 +424,15 @@ def test_without_mlflow_the_run_goes_on_with_a_warning(bench: Bench, monkeypatch
     assert any("MLflow is not installed" in line for line in bench.outcome.warnings)
 
 
+def test_a_resumed_run_mends_and_tells_what_mlflow_lacks_of_the_run_before(bench: Bench) -> None:
+    write_baseline(bench.toys, "Toy")
+    bench.run("toy", seeds=2)
+    bench.run("toy", seeds=3, tracking=None)
+    assert "2 records of before were not in MLflow: mirrored now" in bench.outcome.warnings
+    bench.run("toy", seeds=4, tracking=None)
+    assert bench.outcome.warnings == []
+
+
 def test_the_library_returns_the_records_of_the_selection_alone(bench: Bench) -> None:
     write_baseline(bench.toys, "Toy")
     options: dict[str, Any] = {"budget": "smoke", "paths": [bench.toys], "tracking": "off", "executor": "local"}
