@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import errno
 import io
 import os
 import sys
+import threading
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
@@ -46,6 +49,17 @@ def _options(
 for _name in COMMANDS:
     _function = getattr(import_module(f"suite.cli.{_name}"), _name)
     app.command(_name, short_help=_function.__doc__.partition("\n")[0])(_function)
+
+
+def command() -> None:
+    """Runs the command line of this process and ends it with the exit code, whatever threads a model has left."""
+    code = main()
+    if any(not thread.daemon for thread in threading.enumerate() if thread is not threading.main_thread()):
+        with contextlib.suppress(OSError, ValueError):
+            sys.stdout.flush()
+        atexit._run_exitfuncs()
+        os._exit(code)
+    sys.exit(code)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

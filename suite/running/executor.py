@@ -10,6 +10,8 @@ import dataclasses
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from suite import records
@@ -22,6 +24,9 @@ if TYPE_CHECKING:
 
 EXECUTORS = ("ray", "local")
 DEVICES = ("auto", "cpu", "cuda")
+
+#: Beginning of the name of the file, in the workspace, that tells of a trial that ended its process.
+NOTE = ".trial-"
 
 
 @dataclass(frozen=True)
@@ -190,13 +195,33 @@ def run_local(trials: Sequence[Trial], observer: Observer, execution: Execution)
     for trial in trials:
         tally = Tally(execution.apply(trial), observer)
         tally.start("this process")
+        note = Path(trial.workspace) / f"{NOTE}{trial.checkpoint_key[:32]}"
+        if note.is_file():  # it ended the process that ran it last
+            status, _, stack = limits.cause_of_death(note, 0.0)
+            if status == "timeout":
+                tally.close(status, "not done in time, and it did not let itself be stopped", stack)
+                continue
         try:
-            with limits.alarm(execution.timeout), limits.memory(execution.memory):
+            with (
+                limits.alarm(execution.timeout, partial(_warn_of_end, tally)),
+                limits.last_resort(note, execution.timeout),
+                limits.memory(execution.memory),
+            ):
                 run_trial(tally.trial, tally.record, tally.event)
         except TrialTimeout as error:
             tally.close("timeout", str(error))
         else:
             tally.close()
+
+
+def _warn_of_end(tally: Tally) -> None:
+    """Tells that a trial goes on beyond its time: nothing but its process can be stopped."""
+    tally.event(
+        {
+            "warning": f"{tally.trial.name} goes on beyond its time: in {limits.GRACE:g} s this process ends with it; "
+            "the same command then goes on with the next"
+        }
+    )
 
 
 def cores() -> int:

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 from rich.console import Console
 
 from suite import records
+from suite.errors import UserError
 from suite.planning import Plan, Selection, Trial, longest_first, make_plan
 from suite.running.executor import Execution, Observer, run_local
-from suite.running.interrupt import interruptible, stop_if_asked
+from suite.running.interrupt import end, interruptible, stop_if_asked
 from suite.running.progress import FINE, Progress
-from suite.running.workspace import console_file, locked, scratch, silenced
+from suite.running.workspace import SCRATCH, console_file, locked, scratch, silenced, sweep
 
 if TYPE_CHECKING:
     from suite.records import Record
@@ -104,6 +105,9 @@ def execute(
                 records.write(plan.workspace, refusal)
             if trials:
                 _run(trials, outcome, execution, mirror, quiet)
+    elif any(Path(plan.workspace).glob(f"{SCRATCH}*")):
+        with contextlib.suppress(UserError), locked(Path(plan.workspace)):
+            sweep(Path(plan.workspace))
     return _finish(outcome)
 
 
@@ -122,6 +126,7 @@ def _run(trials: list[Trial], outcome: Outcome, execution: Execution, mirror: Op
         try:
             _executor(trials, observer, execution, folder)
         except KeyboardInterrupt:
+            end()
             raise Interrupted(_finish(outcome)) from None
 
 
