@@ -63,7 +63,10 @@ def command() -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs a command line and returns its exit code: 0 ok, 1 some cell failed, 2 the user's mistake, 130 Ctrl-C."""
+    """Runs a command line and returns its exit code: 0 ok, 1 some cell failed, 2 the user's mistake, 130 Ctrl-C.
+
+    Where Ray dies in the midst of a run the process ends with 3.
+    """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # an arrow that a terminal cannot show costs no board

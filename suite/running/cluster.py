@@ -10,16 +10,18 @@ import contextlib
 import dataclasses
 import json
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from suite.running import likeness as likenesses
 from suite.running import limits
-from suite.running.connection import check_feasible, check_nodes, connected
+from suite.running.connection import check_feasible, check_nodes, connected, kill_node, parts
 from suite.running.executor import Execution, Observer, Tally
 from suite.running.interrupt import interruptible
 from suite.running.likeness import likeness, refusal
 from suite.running.ray_environment import ray_environment
+from suite.running.vigil import watched
 
 if TYPE_CHECKING:
     from suite.planning import Trial
@@ -28,7 +30,13 @@ if TYPE_CHECKING:
 ATTEMPTS = 2
 
 
-def run_ray(trials: Sequence[Trial], observer: Observer, execution: Execution, scratch: Path) -> None:
+def run_ray(
+    trials: Sequence[Trial],
+    observer: Observer,
+    execution: Execution,
+    scratch: Path,
+    died: Callable[[str], object] = lambda cause: None,
+) -> None:
     """Runs the trials on Ray, in the order given, as many at once as there is room for.
 
     Args:
@@ -36,6 +44,7 @@ def run_ray(trials: Sequence[Trial], observer: Observer, execution: Execution, s
         observer: Is told, in this thread, of all that happens.
         execution: The options.
         scratch: An empty folder for this run alone, on a file system that all workers share.
+        died: Is called in a thread if Ray itself dies, with the cause; Ray ends this process soon after.
 
     Raises:
         UserError: If Ray is missing, does not answer, or no node can hold a trial.
@@ -45,6 +54,7 @@ def run_ray(trials: Sequence[Trial], observer: Observer, execution: Execution, s
         ray_environment(private=not execution.address),
         connected(execution) as remote,
         interruptible(),
+        watched(parts(), partial(_died, died, remote)),
     ):  # Ray takes SIGTERM for itself
         check_feasible(execution)
         if remote:
@@ -60,6 +70,12 @@ def run_ray(trials: Sequence[Trial], observer: Observer, execution: Execution, s
     for tally in tallies:
         if not tally.closed:
             tally.close("killed", f"Ray lost the trial {ATTEMPTS} times: {lost}")
+
+
+def _died(died: Callable[[str], object], joined: bool, cause: str) -> None:
+    if not joined:
+        kill_node()
+    died(cause)
 
 
 def _fit(tallies: Sequence[Tally], execution: Execution, scratch: Path, remote: bool) -> str | None:

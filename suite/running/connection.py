@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -70,22 +71,51 @@ def _ended() -> Iterator[None]:
     A node that is interrupted while it starts is killed by Ray before it has ended its agents, and these would only
     notice a minute later.
     """
-    import psutil
     import ray
 
     processes: list[Any] = []
     try:
         yield
     finally:
-        for child in psutil.Process().children():
-            with contextlib.suppress(psutil.Error):
-                processes += [child, *child.children(recursive=True)] if child.name() == "raylet" else []
+        processes = _node()
         try:
             ray.shutdown()
         finally:
-            for process in processes:
-                with contextlib.suppress(psutil.Error):
-                    process.kill()
+            _kill(processes)
+
+
+def _node(names: tuple[str, ...] = ("raylet",)) -> list[Any]:
+    """Returns the processes of a Ray that this process has started, with all that they have started."""
+    import psutil
+
+    processes: list[Any] = []
+    for child in psutil.Process().children():
+        with contextlib.suppress(psutil.Error):
+            processes += [child, *child.children(recursive=True)] if child.name() in names else []
+    return processes
+
+
+def _kill(processes: list[Any]) -> None:
+    import psutil
+
+    for process in processes:
+        with contextlib.suppress(psutil.Error):
+            process.kill()
+
+
+def kill_node() -> None:
+    """Kills what is left of a Ray that this process has started and that has died."""
+    import psutil
+
+    _kill(_node(("raylet", "gcs_server")))
+    for process in psutil.process_iter(["name"]):  # workers whose daemon is dead belong to nobody
+        with contextlib.suppress(psutil.Error):
+            if (process.info["name"] or "").startswith("ray::") and process.ppid() == 1 and _is_ours(process):
+                process.kill()
+
+
+def _is_ours(process: Any) -> bool:
+    return bool(process.environ().get("RAY_AUTH_TOKEN") == os.environ.get("RAY_AUTH_TOKEN"))
 
 
 def _knock(address: str) -> None:
@@ -93,6 +123,19 @@ def _knock(address: str) -> None:
     host, _, port = address.rpartition(":")
     if port.isdigit() and "/" not in host:
         socket.create_connection((host, int(port)), timeout=5).close()
+
+
+def parts() -> dict[str, tuple[str, int]]:
+    """Returns what of Ray this process cannot do without, for people -> host and port."""
+    import ray
+
+    context = ray.get_runtime_context()
+    host, _, port = context.gcs_address.rpartition(":")
+    found = {"Ray's head": (host, int(port))}
+    for node in ray.nodes():
+        if node["NodeID"] == context.get_node_id():
+            found["Ray's daemon on this machine"] = (node["NodeManagerAddress"], int(node["NodeManagerPort"]))
+    return found
 
 
 def check_feasible(execution: Execution) -> None:

@@ -82,6 +82,11 @@ class Progress:
         """Shows a line that stays."""
         self._print(Text(f"warning: {message}"))
 
+    def last(self, line: str) -> None:
+        """Takes the display down and shows a line: the process ends."""
+        self.__exit__()
+        self._print(Text(line))
+
     def record(self, trial: Trial, record: Record) -> None:
         """A cell has ended."""
         self._done += 1

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import shutil
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -20,6 +23,9 @@ from suite.running.workspace import SCRATCH, console_file, locked, scratch, sile
 
 if TYPE_CHECKING:
     from suite.records import Record
+
+#: Exit code where Ray has died in the midst of a run.
+RAY_DIED = 3
 
 #: How long the end of a run, and of an interrupted one, waits for the records' mirror.
 MIRROR_SECONDS, INTERRUPTED_SECONDS = 60.0, 5.0
@@ -124,19 +130,31 @@ def _run(trials: list[Trial], outcome: Outcome, execution: Execution, mirror: Op
             shown.warn(warning)
         observer = _Recorder(outcome, opened, shown)
         try:
-            _executor(trials, observer, execution, folder)
+            _executor(trials, observer, execution, folder, partial(_lost, outcome, opened, shown, folder))
         except KeyboardInterrupt:
             end()
             raise Interrupted(_finish(outcome)) from None
 
 
-def _executor(trials: list[Trial], observer: Observer, execution: Execution, folder: Path) -> None:
+def _executor(
+    trials: list[Trial], observer: Observer, execution: Execution, folder: Path, died: Callable[[str], None]
+) -> None:
     if execution.executor == "local":
         run_local(trials, observer, execution)
     else:
         from suite.running.cluster import run_ray
 
-        run_ray(trials, observer, execution, folder)
+        run_ray(trials, observer, execution, folder, died)
+
+
+def _lost(outcome: Outcome, mirror: Mirror | None, shown: Progress, folder: Path, cause: str) -> None:
+    """Ray has died, and its library would end this process without a word: tells what is there, and ends it."""
+    if mirror is not None:
+        mirror.close(INTERRUPTED_SECONDS)
+    shutil.rmtree(folder, ignore_errors=True)
+    done, total = len(_finish(outcome).records), len(outcome.plan.cells)
+    shown.last(f"error: {cause}; {done} of {total} cells have a record; the same command runs the rest")
+    os._exit(RAY_DIED)
 
 
 class _Recorder:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -277,6 +278,30 @@ def test_a_killed_driver_loses_no_finished_cell_and_the_same_command_finishes_th
     assert shell.metrics() == shell.metrics("other")
     assert out.split(" cells:")[0] == undisturbed.split(" cells:")[0]
     assert not list((shell.folder / "runs").glob(".run-*"))
+
+
+@pytest.mark.parametrize("part", ["gcs_server", "raylet"])
+def test_when_ray_dies_the_run_ends_with_the_cause_a_code_of_its_own_and_nothing_left(shell: Shell, part: str) -> None:
+    import psutil
+
+    write_task(shell.folder / "toys", score="import time; time.sleep(0.7)")
+    arguments = ("-b", "toy", "--seeds", "0-30", "--workers", "1")
+    process = shell.start(*arguments)
+    wait_for(lambda: len(shell.records()) >= 1 or process.poll() is not None)
+    below = psutil.Process(process.pid).children(recursive=True)
+    start = time.monotonic()
+    next(child for child in below if child.name() == part).kill()
+    out, err = process.communicate(timeout=60)
+    assert time.monotonic() - start < 30
+    done = len(shell.records())
+    assert (process.returncode, out) == (3, "")
+    assert re.fullmatch(
+        rf"error: Ray's \S+.* at [\d.]+:\d+ no longer answers; {done} of 31 cells have a record; "
+        "the same command runs the rest",
+        err.splitlines()[-1],
+    )
+    assert not list((shell.folder / "runs").glob(".run-*"))
+    wait_for(lambda: not [child for child in below if child.is_running() and child.status() != "zombie"], 30)
 
 
 def test_an_interrupt_while_ray_starts_leaves_no_process(shell: Shell) -> None:
