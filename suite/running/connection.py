@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -60,8 +61,16 @@ def _start(execution: Execution) -> None:
                 **quiet,
             )
     except (ConnectionError, RuntimeError, ValueError, TimeoutError, OSError) as error:
-        where = f"no Ray cluster answers at '{execution.address}'" if execution.address else "Ray does not start"
-        raise UserError(f"{where}: {str(error).strip().splitlines()[0]}") from error
+        raise UserError(_refusal(execution.address, str(error).strip())) from error
+
+
+def _refusal(address: str | None, cause: str) -> str:
+    """Returns in one line why Ray did not start, or was not joined."""
+    first = (cause.splitlines() or ["no reason given"])[0]
+    if address:
+        return f"no Ray cluster answers at '{address}': {first}"
+    way_out = f"; TMPDIR={tempfile.gettempdir()} is too long for Ray, TMPDIR=/tmp is not" if "AF_UNIX" in cause else ""
+    return f"Ray does not start: {first}{way_out}"
 
 
 @contextlib.contextmanager
@@ -119,10 +128,28 @@ def _is_ours(process: Any) -> bool:
 
 
 def _knock(address: str) -> None:
-    """Raises an OSError where nobody listens at ``HOST:PORT``: Ray itself would wait for minutes."""
+    """Asks at ``HOST:PORT`` whether this process may come in: Ray itself would try for half a minute and not say why.
+
+    Raises:
+        OSError: If nobody listens.
+        UserError: If the token is missing or wrong.
+    """
     host, _, port = address.rpartition(":")
-    if port.isdigit() and "/" not in host:
-        socket.create_connection((host, int(port)), timeout=5).close()
+    if not port.isdigit() or "/" in host:
+        return
+    socket.create_connection((host, int(port)), timeout=5).close()
+    from ray.exceptions import AuthenticationError
+
+    try:
+        from ray._raylet import GcsClient
+
+        GcsClient(address=address)
+    except AuthenticationError as error:
+        has = os.environ.get("RAY_AUTH_TOKEN") and os.environ.get("RAY_AUTH_MODE") == "token"
+        what = "refuses this token" if has else "asks for a token"
+        raise UserError(f"the Ray cluster at '{address}' {what}: set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN") from error
+    except Exception as error:
+        raise ConnectionError(str(error)) from error
 
 
 def parts() -> dict[str, tuple[str, int]]:

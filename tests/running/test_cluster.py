@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +20,7 @@ from suite.planning.plan import make_plan
 from suite.planning.selection import Selection
 from suite.records.record import Record
 from suite.running.cluster import run_ray
-from suite.running.connection import _knock, check_nodes, connected
+from suite.running.connection import _knock, _refusal, check_nodes, connected
 from suite.running.executor import Execution
 from suite.running.likeness import likeness
 from suite.running.ray_environment import ray_environment
@@ -146,6 +150,26 @@ def test_what_no_node_can_hold_is_refused_at_once(tmp_path: Path) -> None:
 def test_an_address_where_no_cluster_is_is_told_at_once() -> None:
     with pytest.raises(OSError, match="refused"):
         _knock("127.0.0.1:1")
+
+
+@pytest.mark.parametrize(("token", "told"), [("", "asks for a token"), ("a" * 64, "refuses this token")])
+def test_a_missing_token_and_a_wrong_one_are_told_at_once(token: str, told: str) -> None:
+    import ray
+
+    address = ray.get_runtime_context().gcs_address
+    code = f"from suite.running.connection import _knock; _knock({address!r})"
+    env = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    env |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token} if token else {}
+    start = time.monotonic()
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=False)
+    assert f"the Ray cluster at '{address}' {told}: set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN" in done.stderr
+    assert time.monotonic() - start < 20
+
+
+def test_a_temporary_folder_too_long_for_ray_is_told_with_the_way_out() -> None:
+    long = "validate_socket_filename failed: AF_UNIX path length cannot exceed 107 bytes: /far/away/plasma_store"
+    assert _refusal(None, long).endswith("is too long for Ray, TMPDIR=/tmp is not")
+    assert _refusal("there:1", "no\nway") == "no Ray cluster answers at 'there:1': no"
 
 
 def test_trials_that_ray_loses_again_and_again_are_killed_in_the_end(
