@@ -141,7 +141,7 @@ def _knock(address: str) -> None:
     from ray.exceptions import AuthenticationError
 
     try:
-        from ray._raylet import GcsClient
+        from ray._raylet import GcsClient  # type: ignore[attr-defined]
 
         GcsClient(address=address)
     except AuthenticationError as error:
