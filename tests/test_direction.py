@@ -44,7 +44,7 @@ OUTSIDE = {"baselines": {"suite.contract"}, "tasks": {"suite.contract", "suite.m
 #: Imports that these files alone may hold.
 ALONE = {
     "ray": ("suite/running/cluster.py", "suite/running/connection.py"),
-    "mlflow": ("suite/tracking/tracker.py",),
+    "mlflow": ("suite/tracking/store.py",),
 }
 
 
@@ -215,7 +215,7 @@ def test_every_import_of_the_house_goes_down() -> None:
         ("suite/measuring/priors.py", "from suite.training import Nobody", "Nobody, which is not there"),
         ("suite/measuring/priors.py", "from suite.measuring.coding import nothing", "nothing, which is not there"),
         ("suite/measuring/priors.py", "from suite.training.loop import train", "past the face of training"),
-        ("suite/boards/rows.py", "import mlflow", "for suite/tracking/tracker.py alone"),
+        ("suite/boards/rows.py", "import mlflow", "for suite/tracking/store.py alone"),
         (
             "suite/boards/rows.py",
             "import ray.tune",

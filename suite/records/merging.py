@@ -9,6 +9,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from suite.records import store as records
+from suite.records.agreement import differs
 from suite.records.record import Record
 
 
@@ -56,7 +57,7 @@ def merge(
     for record in found:
         old = known.get(record.key)
         conflict = False
-        if old is None or records.differs(old, vars(record)):
+        if old is None or differs(old, vars(record)):
             conflict = records.write(workspace, record) != records.record_path(workspace, record.key)
         outcome["conflicts" if conflict else "present" if old else "taken"].append(record.key)
         if slim and not conflict:

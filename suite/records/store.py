@@ -13,7 +13,6 @@ import hashlib
 import io
 import json
 import logging
-import math
 import os
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -24,25 +23,14 @@ import orjson
 
 from suite.errors import UserError
 from suite.files import write_atomically
+from suite.records.agreement import alarm, differs
 from suite.records.record import SCHEMA, SETTLED, STATUSES, Record
 
 if TYPE_CHECKING:
     import numpy as np
 
-#: Flag on a record whose key was measured twice with different values.
-IRREPRODUCIBLE = "not reproducible"
-
-#: The same where the two were measured with other versions of what lies beneath; the versions follow.
-OTHER_VERSIONS = "other versions"
-
-#: Two values of one metric that differ by less are the same value.
-TOLERANCE = 1e-6
-
 #: Field of a record's file that is no field of the record: SHA-256 over the JSON of all others. Older files lack it.
 CHECKSUM = "sha256"
-
-#: What can move a number although nothing in the key has changed.
-_VERSIONS = ("python", "torch", "numpy")
 
 _NAME = re.compile(r"([0-9a-f]{32})(\.conflict-\d+)?\.json")
 _REQUIRED = {
@@ -136,7 +124,7 @@ def write(workspace: str | Path, record: Record) -> Path:
         path = _conflict_path(path, raw)
         if path.exists():
             return path
-        _log.warning("%s: %s measured again with other values, kept as %s", _alarm(old, raw), _title(raw), path.name)
+        _log.warning("%s: %s measured again with other values, kept as %s", alarm(old, raw), _title(raw), path.name)
     text = json.dumps(raw, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
     data = text.encode("utf-8", "replace")  # half a surrogate pair is no text that can be read back
     write_atomically(path, data[:-1] + f',"{CHECKSUM}":"{_checksum(orjson.loads(data))}"}}'.encode())
@@ -146,14 +134,6 @@ def write(workspace: str | Path, record: Record) -> Path:
 def _checksum(raw: Mapping[str, Any]) -> str:
     """Returns the checksum of a record, whatever the spaces and the order of its file."""
     return hashlib.sha256(orjson.dumps(raw, option=orjson.OPT_SORT_KEYS)).hexdigest()
-
-
-def differs(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
-    """Whether two records of one key disagree: in status, in which metrics there are, or in a value."""
-    if a["status"] != b["status"] or a["metrics"].keys() != b["metrics"].keys():
-        return True
-    pairs = ((entry["value"], b["metrics"][name]["value"]) for name, entry in a["metrics"].items())
-    return any(not math.isclose(x, y, rel_tol=TOLERANCE, abs_tol=TOLERANCE) for x, y in pairs)
 
 
 def read_raw(folders: Iterable[str | Path], warnings: list[str] | None = None) -> list[dict[str, Any]]:
@@ -223,10 +203,10 @@ def _merge(
     if other is raw:
         return
     if conflict or (raw["status"] in SETTLED and other["status"] in SETTLED and differs(other, raw)):
-        alarm = _alarm(other, raw)
-        warnings.append(f"{alarm}: {_title(raw)} has other values in {path}")
-        if alarm not in other["flags"]:
-            other["flags"] = [*other["flags"], alarm]
+        told = alarm(other, raw)
+        warnings.append(f"{told}: {_title(raw)} has other values in {path}")
+        if told not in other["flags"]:
+            other["flags"] = [*other["flags"], told]
     elif raw["status"] in SETTLED and other["status"] not in SETTLED:
         found[raw["key"]] = raw
 
@@ -266,19 +246,6 @@ def _parse(path: str) -> dict[str, Any] | None:
     if raw.keys() != _FIELDS:
         raw = vars(Record(**{name: value for name, value in raw.items() if name in _FIELDS}))
     return raw if raw["status"] in STATUSES else None
-
-
-def _alarm(a: Mapping[str, Any], b: Mapping[str, Any]) -> str:
-    """Returns why two records of one key have other values, as far as one can tell."""
-    old, new = _versions(a), _versions(b)
-    changed = [f"{name} {old[name]} and {new[name]}" for name in _VERSIONS if old[name] != new[name]]
-    return f"{OTHER_VERSIONS}: {', '.join(changed)}" if changed else IRREPRODUCIBLE
-
-
-def _versions(raw: Mapping[str, Any]) -> dict[str, Any]:
-    env = raw["env"]
-    found = {**(env.get("versions") or {}), "python": env.get("python")}
-    return {name: found.get(name) for name in _VERSIONS}
 
 
 def _set_aside(path: Path) -> str:

@@ -65,3 +65,9 @@ def _secrets(uri: str) -> list[str]:
     """Returns the passwords of a URI, as they are written there and as a server is told them; the longest first."""
     written = [match["secret"] for pattern in (_LOGIN, _TOKEN, _QUERY) for match in pattern.finditer(uri)]
     return sorted({form for secret in written for form in (secret, unquote(secret)) if form}, key=len, reverse=True)
+
+
+def first_line(error: Exception, uri: str) -> str:
+    """Returns the error in one line, without the password of a store."""
+    text = masked(str(error), uri).strip()
+    return text.splitlines()[0][:300] if text else type(error).__name__
