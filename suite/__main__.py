@@ -1,7 +1,5 @@
 """``python -m suite``."""
 
-import sys
+from suite.cli.app import command
 
-from suite.cli.app import main
-
-sys.exit(main())
+command()

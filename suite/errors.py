@@ -10,6 +10,10 @@ class UserError(Exception):
     """Something the user can mend: shown as one line, exit code 2, no traceback."""
 
 
+class Unwritable(UserError):
+    """A file that the suite itself could not write."""
+
+
 class Unsupported(Exception):
     """A cell that makes no sense for this baseline or dataset; the reason goes on the board."""
 
@@ -20,6 +24,10 @@ class ContractError(Exception):
 
 class Diverged(Exception):
     """Training or scoring met a value that is not finite; names the step and the last terms."""
+
+
+class MachineFault(Exception):
+    """What a trial needs of its machine is not there: disk, data, driver. Says nothing of the model."""
 
 
 class TrialTimeout(Exception):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from suite.errors import UserError
+from suite.errors import Unwritable
 
 #: The package's own folder.
 PACKAGE = Path(__file__).resolve().parent
@@ -15,7 +15,7 @@ def write_atomically(path: Path, data: bytes) -> None:
     """Writes a file that is there whole or not at all (temporary file, fsync, rename).
 
     Raises:
-        UserError: If the folder cannot be written or the disk is full.
+        Unwritable: If the folder cannot be written or the disk is full.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -30,4 +30,4 @@ def write_atomically(path: Path, data: bytes) -> None:
             temporary.unlink(missing_ok=True)
             raise
     except OSError as error:
-        raise UserError(f"cannot write to {path.parent}: {error.strerror or error}") from error
+        raise Unwritable(f"cannot write to {path.parent}: {error.strerror or error}") from error

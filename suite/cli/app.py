@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import errno
 import io
 import os
 import sys
+import threading
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
@@ -48,8 +51,22 @@ for _name in COMMANDS:
     app.command(_name, short_help=_function.__doc__.partition("\n")[0])(_function)
 
 
+def command() -> None:
+    """Runs the command line of this process and ends it with the exit code, whatever threads a model has left."""
+    code = main()
+    if any(not thread.daemon for thread in threading.enumerate() if thread is not threading.main_thread()):
+        with contextlib.suppress(OSError, ValueError):
+            sys.stdout.flush()
+        atexit._run_exitfuncs()
+        os._exit(code)
+    sys.exit(code)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs a command line and returns its exit code: 0 ok, 1 some cell failed, 2 the user's mistake, 130 Ctrl-C."""
+    """Runs a command line and returns its exit code: 0 ok, 1 some cell failed, 2 the user's mistake, 130 Ctrl-C.
+
+    Where Ray dies in the midst of a run the process ends with 3.
+    """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # an arrow that a terminal cannot show costs no board

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from suite.errors import unknown
-from suite.planning import Selection, parse_seeds
+from suite.errors import UserError, unknown
+from suite.planning import Selection, parse_seeds, parse_shard
 
 if TYPE_CHECKING:
     from suite.running import Execution
@@ -85,9 +85,23 @@ class SelectionOptions:
     ] = None
     workspace: Workspace = Path("runs")
     data_root: DataRoot = None
+    shard: Annotated[
+        str | None,
+        typer.Option("--shard", metavar="K/N", help="The K-th of N shares, for machines that know nothing of another."),
+    ] = None
+    costs: Annotated[
+        Path | None,
+        typer.Option(
+            "--costs", metavar="FOLDER", help="With --shard: records that tell what models cost; the same for all."
+        ),
+    ] = None
 
     def selection(self) -> Selection:
         """Returns the selection of the file, or of nothing, under the options that were given."""
+        if self.costs and not self.shard:
+            raise UserError("--costs says how to cut shares: it needs --shard")
+        if self.costs and not self.costs.is_dir():
+            raise UserError(f"{self.costs} is not a folder")
         base = Selection.from_file(self.file) if self.file else Selection()
         given: dict[str, Any] = {
             "tasks": tuple(self.task or ()),
@@ -99,6 +113,8 @@ class SelectionOptions:
             "paths": tuple(self.path or ()),
             "retry": tuple(self.retry or ()),
             "data_root": self.data_root,
+            "shard": None if self.shard is None else parse_shard(self.shard),
+            "costs": None if self.costs is None else str(self.costs),
         }
         changes = {name: value for name, value in given.items() if value not in (None, ())}
         return dataclasses.replace(base, workspace=str(self.workspace), **changes)

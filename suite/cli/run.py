@@ -28,6 +28,7 @@ def run(
 ) -> None:
     """Train and score every selected cell that has no record yet; run it again to resume."""
     import functools
+    import signal
 
     from suite.running import Interrupted, execute
     from suite.tracking import open_tracker
@@ -36,6 +37,7 @@ def run(
     try:
         outcome = execute(selection.selection(), execution.execution(), mirror=mirror)
     except Interrupted as stopped:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever presses Ctrl-C again and again has been heard
         done, total = len(stopped.outcome.records), len(stopped.outcome.plan.cells)
         typer.echo(f"stopped: {done} of {total} cells have a record; the same command runs the rest", err=True)
         raise typer.Exit(STOPPED) from None

@@ -25,7 +25,9 @@ def ui(
 
     uri = mlflow.resolve_uri(tracking, workspace)
     if uri == mlflow.OFF or uri.startswith("http"):
-        raise UserError(f"'{uri}' is not a store to serve" + "; it has a UI of its own" * (uri != mlflow.OFF))
+        raise UserError(
+            f"'{mlflow.masked(uri)}' is not a store to serve" + "; it has a UI of its own" * (uri != mlflow.OFF)
+        )
     file = mlflow.database(uri)
     if file is not None and not file.exists():
         raise UserError(f"no runs in {file}; `suite run` makes them, `suite sync` mirrors records that are there")

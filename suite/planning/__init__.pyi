@@ -8,3 +8,4 @@ from .rekeying import rekey as rekey
 from .selection import Selection as Selection
 from .selection import check_seeds as check_seeds
 from .selection import parse_seeds as parse_seeds
+from .shards import parse_shard as parse_shard

@@ -6,7 +6,6 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from suite import records
@@ -14,6 +13,7 @@ from suite.errors import UserError, unknown
 from suite.planning import keys
 from suite.planning.cells import Cell, Trial
 from suite.planning.selection import RETRIES, Selection, parse_seeds
+from suite.planning.shards import costs, shard
 from suite.plugins import Source, digest, registry
 from suite.training import BUDGETS, PRECISIONS
 
@@ -95,14 +95,14 @@ class Plan:
 
         The training of a checkpoint that does not exist yet counts with its first cell.
         """
-        costs = _costs(self.history)
+        known_costs = costs(self.history)
         trained: set[str] = set()
         expected: dict[str, float | None] = {}
         for cell in self.pending:
             model = (cell.baseline, cell.dataset, cell.budget, cell.precision)
-            parts = [costs.get((cell.task, *model))]
+            parts = [known_costs.get((cell.task, *model))]
             if cell.checkpoint_key not in trained and not self._has_checkpoint(cell):
-                parts.append(costs.get(("", *model)))
+                parts.append(known_costs.get(("", *model)))
             trained.add(cell.checkpoint_key)
             known = [part for part in parts if part is not None]
             expected[cell.key] = sum(known) / 60 if len(known) == len(parts) else None
@@ -141,6 +141,9 @@ def make_plan(selection: Selection) -> Plan:
     root = data.data_root(selection.data_root)
     hashes = {name: data.content_hash(name, root) for name in selection.datasets}
     cells = _cells(selection, tasks, baselines, hashes)
+    if selection.shard:
+        history = records.read_raw([selection.costs]) if selection.costs else []
+        cells = shard(cells, *selection.shard, costs(history))
     plan = Plan(
         selection=selection,
         cells=[],
@@ -267,14 +270,3 @@ def _refusal(task: Source, baseline: Source, info: DatasetInfo) -> str:
     if "shared_classes" in requires and not info.shared_classes:
         return f"{task.name} needs test classes that occur in training, which {info.name} does not have"
     return ""
-
-
-def _costs(history: Sequence[Mapping[str, Any]]) -> dict[tuple[str, ...], float]:
-    """Returns the median seconds of scoring by (task, model...) and of training by ("", model...)."""
-    seconds: dict[tuple[str, ...], list[float]] = {}
-    for raw in history:
-        model = (raw["baseline"], raw["dataset"], raw["budget"], raw["precision"])
-        for task, name in ((raw["task"], "score_seconds"), ("", "train_seconds")):
-            if raw["cost"].get(name) is not None:
-                seconds.setdefault((task, *model), []).append(raw["cost"][name])
-    return {key: median(values) for key, values in seconds.items()}

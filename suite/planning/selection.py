@@ -47,6 +47,8 @@ class Selection:
         retry: Which ended cells run again: ``"failed"``, ``"timeout"``.
         workspace: The folder of records, checkpoints, values and pictures.
         data_root: Where datasets lie; None: ``$SUITE_DATA`` or the cache folder.
+        shard: (3, 16): the third of sixteen shares; None: everything.
+        costs: A folder of records by whose costs the shares are cut, the same for all of them.
     """
 
     tasks: tuple[str, ...] = ()
@@ -59,6 +61,8 @@ class Selection:
     retry: tuple[str, ...] = ()
     workspace: str = "runs"
     data_root: str | None = None
+    shard: tuple[int, int] | None = None
+    costs: str | None = None
 
     @staticmethod
     def from_file(path: str | Path) -> Selection:

@@ -1,3 +1,5 @@
+from .agreement import IRREPRODUCIBLE as IRREPRODUCIBLE
+from .agreement import differs as differs
 from .environment import environment as environment
 from .merging import merge as merge
 from .record import SCHEMA as SCHEMA
@@ -6,8 +8,6 @@ from .record import STATUSES as STATUSES
 from .record import Record as Record
 from .record import now as now
 from .record import readable as readable
-from .store import IRREPRODUCIBLE as IRREPRODUCIBLE
-from .store import differs as differs
 from .store import load_values as load_values
 from .store import pictures_path as pictures_path
 from .store import read_all as read_all

@@ -9,6 +9,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from suite.records import store as records
+from suite.records.agreement import differs
 from suite.records.record import Record
 
 
@@ -51,16 +52,18 @@ def merge(
         UserError: If the workspace cannot be written.
     """
     outcome: dict[str, list[str]] = {"taken": [], "present": [], "conflicts": []}
-    for record in records.read_all(*folders, warnings=warnings):
-        if keys is None or record.key in keys:
-            known = records.record_path(workspace, record.key).exists()
-            path = records.write(workspace, record)
-            conflict = path != records.record_path(workspace, record.key)
-            outcome["conflicts" if conflict else "present" if known else "taken"].append(record.key)
-            if slim and not conflict:
-                _copy_values(folders, workspace, record, values)
-            elif not conflict:
-                _copy_beside(folders, workspace, record.key)
+    found = [r for r in records.read_all(*folders, warnings=warnings) if keys is None or r.key in keys]
+    known = records.read_keys(workspace, (record.key for record in found), warnings)
+    for record in found:
+        old = known.get(record.key)
+        conflict = False
+        if old is None or differs(old, vars(record)):
+            conflict = records.write(workspace, record) != records.record_path(workspace, record.key)
+        outcome["conflicts" if conflict else "present" if old else "taken"].append(record.key)
+        if slim and not conflict:
+            _copy_values(folders, workspace, record, values)
+        elif not conflict:
+            _copy_beside(folders, workspace, record.key)
     return Merged(*(tuple(outcome[name]) for name in ("taken", "present", "conflicts")))
 
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import gc
+import hashlib
 import io
 import json
 import logging
-import math
 import os
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -23,16 +23,14 @@ import orjson
 
 from suite.errors import UserError
 from suite.files import write_atomically
+from suite.records.agreement import alarm, differs
 from suite.records.record import SCHEMA, SETTLED, STATUSES, Record
 
 if TYPE_CHECKING:
     import numpy as np
 
-#: Flag on a record whose key was measured twice with different values.
-IRREPRODUCIBLE = "not reproducible"
-
-#: Two values of one metric that differ by less are the same value.
-TOLERANCE = 1e-6
+#: Field of a record's file that is no field of the record: SHA-256 over the JSON of all others. Older files lack it.
+CHECKSUM = "sha256"
 
 _NAME = re.compile(r"([0-9a-f]{32})(\.conflict-\d+)?\.json")
 _REQUIRED = {
@@ -123,26 +121,26 @@ def write(workspace: str | Path, record: Record) -> Path:
     raw = dataclasses.asdict(record)
     old = _parse(str(path)) if path.exists() else None
     if old is not None and old["status"] in SETTLED and differs(old, raw):
-        path = _conflict_path(path)
-        _log.warning("not reproducible: %s measured again with other values, kept as %s", _title(raw), path.name)
+        path = _conflict_path(path, raw)
+        if path.exists():
+            return path
+        _log.warning("%s: %s measured again with other values, kept as %s", alarm(old, raw), _title(raw), path.name)
     text = json.dumps(raw, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
-    write_atomically(path, text.encode("utf-8", "replace"))  # half a surrogate pair is no text that can be read back
+    data = text.encode("utf-8", "replace")  # half a surrogate pair is no text that can be read back
+    write_atomically(path, data[:-1] + f',"{CHECKSUM}":"{_checksum(orjson.loads(data))}"}}'.encode())
     return path
 
 
-def differs(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
-    """Whether two records of one key disagree: in status, in which metrics there are, or in a value."""
-    if a["status"] != b["status"] or a["metrics"].keys() != b["metrics"].keys():
-        return True
-    pairs = ((entry["value"], b["metrics"][name]["value"]) for name, entry in a["metrics"].items())
-    return any(not math.isclose(x, y, rel_tol=TOLERANCE, abs_tol=TOLERANCE) for x, y in pairs)
+def _checksum(raw: Mapping[str, Any]) -> str:
+    """Returns the checksum of a record, whatever the spaces and the order of its file."""
+    return hashlib.sha256(orjson.dumps(raw, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 
 def read_raw(folders: Iterable[str | Path], warnings: list[str] | None = None) -> list[dict[str, Any]]:
     """Reads every record below the folders (workspaces or folders of records) as plain dicts, one per key.
 
     A corrupt file is renamed to ``*.corrupt`` and its cell counts as missing; a key with two different results
-    is flagged ``not reproducible``.
+    is flagged ``not reproducible``, or with what else was another: the version of Python, torch or NumPy.
 
     Args:
         folders: Where to look; a folder that does not exist holds no records.
@@ -205,9 +203,10 @@ def _merge(
     if other is raw:
         return
     if conflict or (raw["status"] in SETTLED and other["status"] in SETTLED and differs(other, raw)):
-        warnings.append(f"not reproducible: {_title(raw)} has other values in {path}")
-        if IRREPRODUCIBLE not in other["flags"]:
-            other["flags"] = [*other["flags"], IRREPRODUCIBLE]
+        told = alarm(other, raw)
+        warnings.append(f"{told}: {_title(raw)} has other values in {path}")
+        if told not in other["flags"]:
+            other["flags"] = [*other["flags"], told]
     elif raw["status"] in SETTLED and other["status"] not in SETTLED:
         found[raw["key"]] = raw
 
@@ -239,6 +238,8 @@ def _parse(path: str) -> dict[str, Any] | None:
         return None
     if not isinstance(raw, dict) or not all(isinstance(raw.get(name), kind) for name, kind in _REQUIRED.items()):
         return None
+    if CHECKSUM in raw and raw.pop(CHECKSUM) != _checksum(raw) and raw["schema"] <= SCHEMA:
+        return None
     for entry in raw["metrics"].values():
         if not (isinstance(entry, dict) and isinstance(entry.get("value"), (int, float))):
             return None
@@ -255,9 +256,13 @@ def _set_aside(path: Path) -> str:
     return f"set aside as {path.name}.corrupt"
 
 
-def _conflict_path(path: Path) -> Path:
+def _conflict_path(path: Path, raw: Mapping[str, Any]) -> Path:
+    """Returns where a record is kept beside the one that it contradicts: where it lies already, or a new place."""
     number = 1
     while (other := path.with_name(f"{path.stem}.conflict-{number}.json")).exists():
+        there = _parse(str(other))
+        if there is not None and not differs(there, raw):
+            break
         number += 1
     return other
 

@@ -10,6 +10,8 @@ import dataclasses
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from suite import records
@@ -22,6 +24,9 @@ if TYPE_CHECKING:
 
 EXECUTORS = ("ray", "local")
 DEVICES = ("auto", "cpu", "cuda")
+
+#: Beginning of the name of the file, in the workspace, that tells of a trial that ended its process.
+NOTE = ".trial-"
 
 
 @dataclass(frozen=True)
@@ -124,12 +129,19 @@ class Tally:
         self.trial = trial
         self.closed = False
         self._began = ""
+        self._env: dict[str, Any] = {}
         self.left: dict[str, Cell] = {cell.key: cell for cell in trial.cells}
         self._observer = observer
 
-    def start(self, where: str) -> None:
-        """The trial has begun."""
+    @property
+    def host(self) -> str:
+        """The machine that the trial was begun on; empty before."""
+        return str(self._env.get("host", ""))
+
+    def start(self, where: str, env: dict[str, Any] | None = None) -> None:
+        """The trial has begun, in an environment as records have it (None: this process's)."""
         self._began = records.now()
+        self._env = env or records.environment()
         self._observer.started(self.trial, where)
 
     def event(self, event: dict[str, Any]) -> None:
@@ -141,22 +153,29 @@ class Tally:
         if self.left.pop(record.key, None) is not None:
             self._observer.record(self.trial, record)
 
+    def refuse(self, host: str, fault: str) -> None:
+        """A machine may not run the trial: its numbers would not be this driver's."""
+        self.start(host, {"host": host})
+        self.close("killed", f"machine {host} was refused: it {fault}")
+
     def close(self, status: str = "killed", reason: str = "the trial ended without a record", stack: str = "") -> None:
-        """The trial has ended: cells without a record get this one."""
+        """The trial has ended: cells without a record get this one. A second call changes nothing."""
+        if self.closed:
+            return
         trial = self.trial
         for cell in list(self.left.values()):
-            self.record(
-                cell.ended(
-                    trial.baseline,
-                    trial.tasks[cell.task],
-                    status,
-                    reason=reason,
-                    traceback=stack,
-                    device=trial.device,
-                    threads=trial.threads,
-                    started=self._began,
-                )
+            record = cell.ended(
+                trial.baseline,
+                trial.tasks[cell.task],
+                status,
+                reason=reason,
+                traceback=stack,
+                device=trial.device,
+                threads=trial.threads,
+                started=self._began,
             )
+            record.env |= self._env
+            self.record(record)
         self.closed = True
         self._observer.ended(self.trial)
 
@@ -176,13 +195,33 @@ def run_local(trials: Sequence[Trial], observer: Observer, execution: Execution)
     for trial in trials:
         tally = Tally(execution.apply(trial), observer)
         tally.start("this process")
+        note = Path(trial.workspace) / f"{NOTE}{trial.checkpoint_key[:32]}"
+        if note.is_file():  # it ended the process that ran it last
+            status, _, stack = limits.cause_of_death(note, 0.0)
+            if status == "timeout":
+                tally.close(status, "not done in time, and it did not let itself be stopped", stack)
+                continue
         try:
-            with limits.alarm(execution.timeout), limits.memory(execution.memory):
+            with (
+                limits.alarm(execution.timeout, partial(_warn_of_end, tally)),
+                limits.last_resort(note, execution.timeout),
+                limits.memory(execution.memory),
+            ):
                 run_trial(tally.trial, tally.record, tally.event)
         except TrialTimeout as error:
             tally.close("timeout", str(error))
         else:
             tally.close()
+
+
+def _warn_of_end(tally: Tally) -> None:
+    """Tells that a trial goes on beyond its time: nothing but its process can be stopped."""
+    tally.event(
+        {
+            "warning": f"{tally.trial.name} goes on beyond its time: in {limits.GRACE:g} s this process ends with it; "
+            "the same command then goes on with the next"
+        }
+    )
 
 
 def cores() -> int:

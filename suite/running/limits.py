@@ -9,7 +9,7 @@ import resource
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
 
@@ -23,18 +23,32 @@ _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
 _HEAP = {_M_MMAP_THRESHOLD: 2**24, _M_TRIM_THRESHOLD: 2**31 - 1, _M_TOP_PAD: 2**26}
 
 
+#: How long a trial that is out of time may go on in a process that others need as well.
+GRACE = 30.0
+
+
 @contextlib.contextmanager
-def alarm(seconds: float | None) -> Iterator[None]:
+def alarm(seconds: float | None, again: Callable[[], object] = lambda: None) -> Iterator[None]:
     """Raises ``TrialTimeout`` inside the block once it has run for ``seconds``.
 
     Works in the main thread alone, the only one that receives signals; elsewhere there is no limit. It
     rings again every second, for code that swallows exceptions.
+
+    Args:
+        seconds: The limit; None for none.
+        again: Is called once, at the second ring.
     """
     if seconds is None or threading.current_thread() is not threading.main_thread():
         yield
         return
 
+    rings = 0
+
     def ring(number: int, frame: FrameType | None) -> None:
+        nonlocal rings
+        rings += 1
+        if rings == 2:
+            again()
         raise TrialTimeout(f"not done after {seconds:g} s")
 
     before = signal.signal(signal.SIGALRM, ring)
@@ -90,6 +104,24 @@ def give_back() -> None:
 
 
 @contextlib.contextmanager
+def last_resort(path: Path, seconds: float | None) -> Iterator[None]:
+    """Ends the process ``GRACE`` after a block's limit, whatever it does; ``path`` then says so.
+
+    Done by C code that needs neither the interpreter nor its lock: no code swallows it.
+    """
+    if seconds is None:
+        yield
+        return
+    with path.open("w") as file:
+        faulthandler.dump_traceback_later(seconds + GRACE, exit=True, file=file)
+        try:
+            yield
+        finally:
+            faulthandler.cancel_dump_traceback_later()
+            path.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
 def black_box(path: Path, seconds: float | None) -> Iterator[None]:
     """Ends the process after ``seconds``, and has a crash or the end leave its stack in ``path``.
 
@@ -108,16 +140,17 @@ def black_box(path: Path, seconds: float | None) -> Iterator[None]:
     path.unlink(missing_ok=True)
 
 
-def cause_of_death(path: Path, seconds: float | None) -> tuple[str, str, str]:
+def cause_of_death(path: Path, seconds: float | None, host: str = "") -> tuple[str, str, str]:
     """Returns (status, reason, stack) of a process that ended inside ``black_box(path, seconds)``; takes the note."""
+    worker = f"the worker on {host}" if host else "the worker"
     note = path.read_text(errors="replace").strip() if path.is_file() else ""
     path.unlink(missing_ok=True)
     if note.startswith("Timeout"):
         return "timeout", f"not done after {seconds:g} s", _stack(note)
     if note.startswith("Fatal Python error"):
         first = note.splitlines()[0].removeprefix("Fatal Python error: ")
-        return "killed", f"the worker crashed: {first}", _stack(note)
-    return "killed", "the worker died: SIGKILL, out of memory, or an exit of the process", ""
+        return "killed", f"{worker} crashed: {first}", _stack(note)
+    return "killed", f"{worker} died: SIGKILL, out of memory, or an exit of the process", ""
 
 
 def _stack(note: str, lines: int = 30) -> str:

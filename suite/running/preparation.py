@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import torch
 
 from suite import data, training
-from suite.errors import ContractError
+from suite.errors import MachineFault, UserError
 from suite.measuring import flops, make_subject, seal
 from suite.plugins import confirm, registry
 from suite.training import Recipe, checkpoints
@@ -65,7 +65,7 @@ def prepare(trial: Trial, clock: Stopwatch, say: Log) -> Prepared:
         clock: Is charged with ``training``; the rest is the caller's.
         say: Takes phases and warnings.
     """
-    cell, device = trial.cells[0], torch.device(_device(trial.device))
+    cell, device = trial.cells[0], device_of(trial.device)
     dataset = load_data(trial, device)
     cls = registry.load(trial.baseline)
     recipe = Recipe(cls, dataset.spec, cell.baseline_params, cell.seed, device)
@@ -85,23 +85,37 @@ def prepare(trial: Trial, clock: Stopwatch, say: Log) -> Prepared:
     return Prepared(subject, curves_of(meta), cost, guest)
 
 
-def _device(name: str) -> str:
+def device_of(name: str) -> torch.device:
+    """Returns the device of a trial.
+
+    Raises:
+        MachineFault: If it is a GPU and this machine's cannot be used.
+    """
     if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    return name
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    device = torch.device(name)
+    if device.type == "cuda":
+        try:
+            torch.zeros(1, device=device)
+        except Exception as error:
+            raise MachineFault(f"its GPU cannot be used: {' '.join(str(error).split())[:200]}") from error
+    return device
 
 
 def load_data(trial: Trial, device: torch.device) -> Dataset:
-    """Returns the dataset of a trial.
+    """Returns the planned dataset of a trial.
 
     Raises:
-        ContractError: If it is not the one that was planned with.
+        MachineFault: If it is not here, or other data have its name: the plan has read them on another machine.
     """
     cell = trial.cells[0]
-    dataset = data.load(cell.dataset, Path(trial.data_root), str(device))
-    if dataset.hash != cell.ingredients.get("checkpoint", {}).get("dataset", dataset.hash):
-        found = f"dataset '{cell.dataset}' on this machine is not the planned one"
-        raise ContractError(f"{found} ({dataset.hash[:12]})")
+    try:
+        dataset = data.load(cell.dataset, Path(trial.data_root), str(device))
+    except (UserError, OSError) as error:
+        raise MachineFault(f"dataset '{cell.dataset}': {error}") from error
+    planned = cell.ingredients.get("checkpoint", {}).get("dataset", dataset.hash)
+    if dataset.hash != planned:
+        raise MachineFault(f"dataset '{cell.dataset}' is not the planned one here ({dataset.hash[:12]})")
     return dataset
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, Group
@@ -51,12 +52,18 @@ class Progress:
 
     def __enter__(self) -> Progress:
         if self._is_live:
-            self._live.start()
+            with _shown():
+                self._live.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         if self._is_live:
-            self._live.stop()
+            with _shown():
+                self._live.stop()
+
+    def _print(self, line: Text) -> None:
+        with _shown():
+            self._console.print(line, soft_wrap=True)
 
     def started(self, trial: Trial, where: str) -> None:
         """A trial has begun."""
@@ -73,7 +80,12 @@ class Progress:
 
     def warn(self, message: str) -> None:
         """Shows a line that stays."""
-        self._console.print(Text(f"warning: {message}"), soft_wrap=True)
+        self._print(Text(f"warning: {message}"))
+
+    def last(self, line: str) -> None:
+        """Takes the display down and shows a line: the process ends."""
+        self.__exit__()
+        self._print(Text(line))
 
     def record(self, trial: Trial, record: Record) -> None:
         """A cell has ended."""
@@ -82,7 +94,7 @@ class Progress:
         self._done_weight += self._weights.get(record.key, 0.0)
         if not self._is_live or record.status not in FINE:
             style = "" if record.status in FINE else "red"
-            self._console.print(Text(self._line(record), style), soft_wrap=True)
+            self._print(Text(self._line(record), style))
 
     def ended(self, trial: Trial) -> None:
         """A trial has ended."""
@@ -115,6 +127,15 @@ class Progress:
             return None
         left = sum(self._weights.values()) - self._done_weight
         return (time.monotonic() - self._began) * max(left, 0.0) / self._done_weight
+
+
+@contextlib.contextmanager
+def _shown() -> Iterator[None]:
+    """A display that is closed, or that cannot show a text, ends no run."""
+    try:
+        yield
+    except (OSError, ValueError, SystemExit):  # rich leaves the program where a pipe is closed
+        return
 
 
 def outcome(record: Record) -> str:

@@ -34,6 +34,9 @@ PRIVATE = {
     "RAY_worker_niceness": "0",  # Ray would give trials the lowest priority
 }
 
+#: The same for a Ray that is joined: it is there or it is not.
+JOINED = {"RAY_NUM_REDIS_GET_RETRIES": "5"}
+
 
 @contextlib.contextmanager
 def ray_environment(private: bool) -> Iterator[None]:
@@ -44,7 +47,9 @@ def ray_environment(private: bool) -> Iterator[None]:
     """
     before = dict(os.environ)
     os.environ.update(ENVIRONMENT)
-    if private:
+    if not private:
+        os.environ.update(JOINED)
+    else:
         os.environ.update(PRIVATE, RAY_AUTH_TOKEN=_token())
         os.environ["PYTHONPATH"] = python_path()
     try:

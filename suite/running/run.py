@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+import os
+import shutil
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from rich.console import Console
 
 from suite import records
+from suite.errors import UserError
 from suite.planning import Plan, Selection, Trial, longest_first, make_plan
 from suite.running.executor import Execution, Observer, run_local
-from suite.running.interrupt import interruptible, stop_if_asked
+from suite.running.interrupt import end, interruptible, stop_if_asked
 from suite.running.progress import FINE, Progress
-from suite.running.workspace import console_file, locked, scratch, silenced
+from suite.running.workspace import SCRATCH, console_file, locked, scratch, silenced, sweep
 
 if TYPE_CHECKING:
     from suite.records import Record
+
+#: Exit code where Ray has died in the midst of a run.
+RAY_DIED = 3
 
 #: How long the end of a run, and of an interrupted one, waits for the records' mirror.
 MIRROR_SECONDS, INTERRUPTED_SECONDS = 60.0, 5.0
@@ -27,8 +34,15 @@ MIRROR_SECONDS, INTERRUPTED_SECONDS = 60.0, 5.0
 class Mirror(Protocol):
     """Where records are shown as well while a run goes on; no call to it waits or raises."""
 
-    uri: str
     problem: str
+    mended: int
+
+    def compare(self, records: Iterable[Record]) -> None:
+        """Hands over the records of before: what is not shown of them will be, once the run ends."""
+
+    @property
+    def uri(self) -> str:
+        """Where it is, to show."""
 
     def log(self, record: Record) -> None:
         """Hands over a finished record."""
@@ -97,6 +111,9 @@ def execute(
                 records.write(plan.workspace, refusal)
             if trials:
                 _run(trials, outcome, execution, mirror, quiet)
+    elif any(Path(plan.workspace).glob(f"{SCRATCH}*")):
+        with contextlib.suppress(UserError), locked(Path(plan.workspace)):
+            sweep(Path(plan.workspace))
     return _finish(outcome)
 
 
@@ -113,18 +130,31 @@ def _run(trials: list[Trial], outcome: Outcome, execution: Execution, mirror: Op
             shown.warn(warning)
         observer = _Recorder(outcome, opened, shown)
         try:
-            _executor(trials, observer, execution, folder)
+            _executor(trials, observer, execution, folder, partial(_lost, outcome, opened, shown, folder))
         except KeyboardInterrupt:
+            end()
             raise Interrupted(_finish(outcome)) from None
 
 
-def _executor(trials: list[Trial], observer: Observer, execution: Execution, folder: Path) -> None:
+def _executor(
+    trials: list[Trial], observer: Observer, execution: Execution, folder: Path, died: Callable[[str], None]
+) -> None:
     if execution.executor == "local":
         run_local(trials, observer, execution)
     else:
         from suite.running.cluster import run_ray
 
-        run_ray(trials, observer, execution, folder)
+        run_ray(trials, observer, execution, folder, died)
+
+
+def _lost(outcome: Outcome, mirror: Mirror | None, shown: Progress, folder: Path, cause: str) -> None:
+    """Ray has died, and its library would end this process without a word: tells what is there, and ends it."""
+    if mirror is not None:
+        mirror.close(INTERRUPTED_SECONDS)
+    shutil.rmtree(folder, ignore_errors=True)
+    done, total = len(_finish(outcome).records), len(outcome.plan.cells)
+    shown.last(f"error: {cause}; {done} of {total} cells have a record; the same command runs the rest")
+    os._exit(RAY_DIED)
 
 
 class _Recorder:
@@ -166,9 +196,14 @@ def _mirrored(open_mirror: OpenMirror | None, outcome: Outcome) -> Iterator[Mirr
     patience = INTERRUPTED_SECONDS
     try:
         yield mirror
+        keys = [cell.key for cell in outcome.plan.cells if not cell.run]
+        before = records.read_keys(outcome.plan.workspace, keys, outcome.warnings)
+        mirror.compare(records.Record(**raw) for raw in before.values())
         patience = MIRROR_SECONDS
     finally:
         missed = mirror.close(patience)
+        if mirror.mended:
+            outcome.warnings.append(f"{mirror.mended} records of before were not in MLflow: mirrored now")
         if missed:
             why = f" ({mirror.problem})" if mirror.problem else ""
             outcome.warnings.append(f"{missed} records are not in MLflow yet{why}: `suite sync` mirrors them")

@@ -18,7 +18,9 @@ from suite.measuring import measured, save_png
 from suite.plugins import loading, registry, traceback_of
 from suite.running import limits
 from suite.running.costs import Stopwatch
+from suite.running.faults import fault_of_machine
 from suite.running.hosting import host
+from suite.running.interrupt import stop_if_asked
 from suite.running.isolation import isolated
 from suite.running.preparation import Curves, Log, Prepared, prepare
 
@@ -59,7 +61,8 @@ def _run(trial: Trial, report: Report, say: Log) -> None:
             model = (host if trial.guarded else prepare)(trial, clock, say)
     except TrialTimeout:
         raise
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
+        stop_if_asked()
         for cell in trial.cells:
             report(_failure(trial, cell, error, started))
         return
@@ -85,7 +88,8 @@ def _record(trial: Trial, cell: Cell, model: Prepared, clock: Stopwatch, say: Lo
             kept = _keep(trial.workspace, cell.key, score, model.curves)
     except TrialTimeout:
         raise
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
+        stop_if_asked()
         return _failure(trial, cell, error, started)
     device = model.subject.device
     spent = {"setup_seconds": clock.seconds["setup"], "score_seconds": clock.seconds[cell.key]}
@@ -141,12 +145,14 @@ def _peak_memory(device: torch.device) -> int:
 
 
 def _failure(trial: Trial, cell: Cell, error: BaseException, started: str) -> Record:
-    if isinstance(error, Unsupported):
+    if fault := fault_of_machine(error):
+        status, reason, stack = "killed", fault, traceback_of(error)
+    elif isinstance(error, Unsupported):
         status, reason, stack = "unsupported", str(error), ""
     elif isinstance(error, SystemExit):
         status, reason, stack = "killed", f"the trial called sys.exit({error.code})", ""
     else:
-        lines = str(error).strip().splitlines() or [""]
+        lines = _text(error).strip().splitlines() or [""]
         status, reason = "failed", f"{type(error).__name__}: {lines[0][:300]}".removesuffix(": ")
         stack = traceback_of(error)
     return cell.ended(
@@ -159,3 +165,11 @@ def _failure(trial: Trial, cell: Cell, error: BaseException, started: str) -> Re
         threads=trial.threads,
         started=started,
     )
+
+
+def _text(error: BaseException) -> str:
+    """Returns what an error says; a model's own error may fail at that too."""
+    try:
+        return str(error)
+    except Exception:
+        return ""

@@ -46,13 +46,18 @@ def locked(workspace: Path) -> Iterator[None]:
 @contextlib.contextmanager
 def scratch(workspace: Path) -> Iterator[Path]:
     """Yields an empty folder in a locked workspace, and removes it and those of runs that were killed."""
-    for old in workspace.glob(f"{SCRATCH}*"):
-        shutil.rmtree(old, ignore_errors=True)
+    sweep(workspace)
     folder = Path(tempfile.mkdtemp(prefix=SCRATCH, dir=workspace))
     try:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def sweep(workspace: Path) -> None:
+    """Removes the scratch folders of killed runs from a locked workspace."""
+    for old in workspace.glob(f"{SCRATCH}*"):
+        shutil.rmtree(old, ignore_errors=True)
 
 
 @contextlib.contextmanager

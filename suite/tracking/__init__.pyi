@@ -1,8 +1,9 @@
 from . import server as server
-from .tracker import OFF as OFF
+from .addresses import OFF as OFF
+from .addresses import database as database
+from .addresses import masked as masked
+from .addresses import resolve_uri as resolve_uri
 from .tracker import Tracker as Tracker
-from .tracker import database as database
 from .tracker import open_tracker as open_tracker
-from .tracker import resolve_uri as resolve_uri
 from .tracker import run_tables as run_tables
 from .tracker import sync as sync

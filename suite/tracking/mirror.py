@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -54,8 +54,35 @@ def stamp(record: Record) -> str:
 
 
 def is_mirrored(record: Record, mark: str | None) -> bool:
-    """Whether a run that bears ``mark`` needs nothing from the record: it has this result, or a newer one."""
-    return mark is not None and (mark.split(" ")[1:] == stamp(record).split(" ")[1:] or mark > stamp(record))
+    """Whether a run that bears ``mark`` needs nothing from the record: it has this result, or a newer one.
+
+    Of one key the outcome decides and not the time, which a clock may have set back: an answer stands, and anything
+    else gives way to what the records say.
+    """
+    if mark is None:
+        return False
+    _, status, key = mark.split(" ")
+    if key == record.key[:32]:
+        return status in (record.status, "ok", "unsupported")
+    return mark > stamp(record)
+
+
+def is_shown(records: Iterable[Record], marks: Mapping[str, str], status: str) -> bool:
+    """Whether a run shows all of a trial's records and has ended as they did.
+
+    Args:
+        records: Of one trial.
+        marks: The run's tags.
+        status: The run's.
+    """
+    latest = newest(records).values()
+    return status == ended(marks) and all(is_mirrored(record, marks.get(mark_tag(record))) for record in latest)
+
+
+def ended(marks: Mapping[str, str]) -> str:
+    """Returns the status of a run that bears these tags: FAILED where a cell failed."""
+    statuses = {mark.split(" ")[1] for tag, mark in marks.items() if tag.startswith("suite.record.")}
+    return "FAILED" if statuses & {"failed", "timeout", "killed"} else "FINISHED"
 
 
 def is_superseded(record: Record, mark: str | None) -> bool:
@@ -146,11 +173,6 @@ def points(record: Record, curves: dict[str, Iterable[tuple[float, float]]]) -> 
 def _thin(curve: list[tuple[float, float]]) -> list[tuple[float, float]]:
     stride = -(-len(curve) // CURVE_POINTS) or 1
     return curve[::-1][::stride][::-1]
-
-
-def status(statuses: Iterable[str]) -> str:
-    """Returns the run's status: FAILED where a cell failed."""
-    return "FAILED" if set(statuses) & {"failed", "timeout", "killed"} else "FINISHED"
 
 
 def pictures(record: Record, folder: Path) -> list[Path]:

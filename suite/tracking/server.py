@@ -46,8 +46,12 @@ def is_free(host: str, port: int) -> bool:
 
 def start(uri: str, host: str, port: int) -> subprocess.Popen[bytes]:
     """Starts MLflow's server: one worker and none of its job runners, which cost 15 s and 800 MB here."""
-    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri, "--workers", "1"]
-    environment = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    command = [sys.executable, "-m", "mlflow", "server", "--workers", "1"]
+    environment = os.environ | {
+        "MLFLOW_BACKEND_STORE_URI": uri,  # an argument could be read by everybody on this machine
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+    }
     return subprocess.Popen(
         [*command, "--host", host, "--port", str(port)],
         env=environment,

@@ -1,4 +1,4 @@
-"""The only file that imports MLflow: mirrors records into runs, and never costs a score.
+"""Mirrors records into runs, and never costs a score.
 
 MLflow is a view: every run can be rebuilt from the records by ``suite sync``. A run is a trial, found by its
 checkpoint key; a tag per task, written last, says which record it shows, so mirroring twice changes nothing.
@@ -6,63 +6,24 @@ checkpoint key; a tag per task, written last, says which record it shows, so mir
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import importlib.util
 import logging
-import os
 import queue
 import threading
-import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from suite.errors import UserError
 from suite.tracking import mirror
+from suite.tracking.addresses import OFF, first_line, masked, resolve_uri
+from suite.tracking.store import Store, client, set_environment
 
 if TYPE_CHECKING:
-    from mlflow import MlflowClient
-    from mlflow.entities import Run
-
     from suite.records import Record
 
-#: The tracking URI that turns tracking off.
-OFF = "off"
-
-#: Set before MLflow is imported: no telemetry, no printing, and a server that is away is given up soon.
-ENVIRONMENT = {
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
-    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
-    "GIT_PYTHON_REFRESH": "quiet",
-}
-
-#: Metrics in one call; MLflow takes 1,000 entities.
-BATCH = 800
-
 _logger = logging.getLogger(__name__)
-
-
-def resolve_uri(uri: str | None, workspace: Path) -> str:
-    """Returns the tracking URI: the given one, else ``MLFLOW_TRACKING_URI``, else the workspace's own store.
-
-    Raises:
-        UserError: If it is a plain folder, which MLflow no longer keeps runs in.
-    """
-    chosen = uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{workspace.absolute() / 'mlflow.db'}"
-    if chosen != OFF and ("://" not in chosen or chosen.startswith("file:")):
-        raise UserError(f"tracking URI '{chosen}' is not a store; use sqlite:///PATH, http://HOST:PORT or {OFF}")
-    return chosen
-
-
-def database(uri: str) -> Path | None:
-    """Returns the file of a SQLite store, None for any other."""
-    path = uri.removeprefix("sqlite:///").split("?")[0]
-    return Path(path).absolute() if uri.startswith("sqlite:///") and path else None
 
 
 class Tracker:
@@ -78,14 +39,21 @@ class Tracker:
     """
 
     def __init__(self, uri: str | None, workspace: Path) -> None:
-        self.uri = resolve_uri(uri, workspace)
+        self._uri = resolve_uri(uri, workspace)
         self.problem = ""
-        _set_environment()
+        set_environment()
         self._workspace = workspace
         self._queue: queue.SimpleQueue[Record | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._logged = self._mirrored = 0
         self._pending: list[Record] = []
+        self._before: list[Record] = []
+        self.mended = 0
+
+    @property
+    def uri(self) -> str:
+        """The store, to show: without its password."""
+        return masked(self._uri)
 
     @property
     def missed(self) -> int:
@@ -106,6 +74,10 @@ class Tracker:
             except RuntimeError as error:  # the system gives no more threads
                 self._warn(error)
 
+    def compare(self, records: Iterable[Record]) -> None:
+        """Hands over what was there before: what the store lacks or shows otherwise of it is mirrored at the end."""
+        self._before += records
+
     def close(self, timeout: float = 30.0) -> int:
         """Waits until everything is mirrored, at most ``timeout`` seconds; returns how many records are not."""
         if self._thread is not None:
@@ -114,7 +86,7 @@ class Tracker:
         return self.missed
 
     def _work(self) -> None:
-        store: _Store | None = None
+        store: Store | None = None
         last = False
         while not last:
             batch = [self._queue.get()]
@@ -123,12 +95,14 @@ class Tracker:
             last = None in batch
             self._pending += [record for record in batch if record is not None]
             try:
-                store = store or _Store(self.uri, self._workspace)
+                store = store or Store(self._uri, self._workspace)
                 self._drain(store)
+                if last:
+                    self._mend(store)
             except Exception as error:
                 self._warn(error)
 
-    def _drain(self, store: _Store) -> None:
+    def _drain(self, store: Store) -> None:
         """Mirrors what is pending; what fails stays pending, and a store that is away ends the attempt."""
         waiting, self._pending = by_trial(self._pending), []
         while waiting:
@@ -143,9 +117,14 @@ class Tracker:
                     self._pending += [record for trial in waiting for record in trial]
                     return
 
+    def _mend(self, store: Store) -> None:
+        """Mirrors what a driver that was killed, or a server that was away, has left out."""
+        for trial in store.unlike(by_trial(self._before)):
+            self.mended += store.mirror(trial)
+
     def _warn(self, error: Exception) -> None:
         if not self.problem:
-            self.problem = first_line(error)
+            self.problem = first_line(error, self._uri)
             _logger.warning("tracking: %s; the run goes on, `suite sync` mirrors the rest", self.problem)
 
 
@@ -191,17 +170,17 @@ def sync(workspace: Path, uri: str | None = None) -> Synced:
         raise UserError(f"tracking is {OFF}: name a store with --tracking")
     trials = by_trial(read_all(workspace))
     try:
-        store = _Store(chosen, workspace)
+        store = Store(chosen, workspace)
     except Exception as error:
-        raise UserError(f"tracking store {chosen}: {first_line(error)}") from error
-    written, problems = _mirror_all(store, trials)
+        raise UserError(f"tracking store {masked(chosen)}: {first_line(error, chosen)}") from None
+    written, problems = _mirror_all(store, store.unlike(trials))
     if problems:
         refused = f"{len(problems)} of {len(trials)} trials not mirrored"
-        raise UserError(f"tracking store {chosen}: {refused}: {first_line(problems[-1])}") from problems[-1]
-    return Synced(chosen, len(trials), written)
+        raise UserError(f"tracking store {masked(chosen)}: {refused}: {first_line(problems[-1], chosen)}") from None
+    return Synced(masked(chosen), len(trials), written)
 
 
-def _mirror_all(store: _Store, trials: Sequence[list[Record]]) -> tuple[int, list[Exception]]:
+def _mirror_all(store: Store, trials: Sequence[list[Record]]) -> tuple[int, list[Exception]]:
     """Returns how many records the store lacked, and why trials were refused; a store that is away ends the attempt."""
     written, problems = 0, []
     for trial in trials:
@@ -221,9 +200,9 @@ def run_tables(uri: str) -> dict[str, str]:
         UserError: If there is no such store.
     """
     try:
-        found = _client(uri).search_experiments()
+        found = client(uri).search_experiments()
     except Exception as error:
-        raise UserError(f"tracking store {uri}: {first_line(error)}") from error
+        raise UserError(f"tracking store {masked(uri)}: {first_line(error, uri)}") from None
     return {e.name: e.experiment_id for e in found if "/" in e.name}
 
 
@@ -233,159 +212,3 @@ def by_trial(records: Iterable[Record]) -> list[list[Record]]:
     for record in records:
         trials.setdefault(mirror.trial_key(record), []).append(record)
     return list(trials.values())
-
-
-def first_line(error: Exception) -> str:
-    """Returns the error in one line."""
-    text = str(error).strip()
-    return text.splitlines()[0][:300] if text else type(error).__name__
-
-
-def _set_environment() -> None:
-    for name, value in ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
-
-
-def _client(uri: str) -> MlflowClient:
-    _set_environment()
-    from mlflow import MlflowClient
-
-    warnings.filterwarnings("ignore", module=r"alembic\.")
-    for name in ("mlflow", "alembic"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    return MlflowClient(tracking_uri=uri)
-
-
-class _Store:
-    """One tracking store. Whatever several drivers could do at once there is done under a file lock.
-
-    Creating a SQLite store from several processes corrupts it, and two drivers that look for the same run and
-    find none would both make it; SQLite serialises writers anyway, so the lock costs nothing. Drivers that
-    share a server but no file can still make a run twice: the search drops all but the oldest.
-    """
-
-    def __init__(self, uri: str, workspace: Path) -> None:
-        self._workspace = workspace
-        self._database = database(uri)
-        home = self._database or workspace.absolute() / "tracking"
-        self._home = home.parent
-        self._home.mkdir(parents=True, exist_ok=True)
-        self._lock = home.with_name(home.name + ".lock")
-        self._remote = uri.startswith("http")
-        self._experiments: dict[str, str] = {}
-        with self._locked():
-            self._client = _client(uri)  # makes a SQLite store that does not exist
-            self.ping()
-
-    @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
-        with self._lock.open("w") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            yield
-
-    def ping(self) -> None:
-        """Raises unless the store answers."""
-        self._client.search_experiments(max_results=1)
-
-    def answers(self) -> bool:
-        """Whether the store is there at all, so that a failure was the record's."""
-        with contextlib.suppress(Exception):
-            self.ping()
-            return True
-        return False
-
-    def mirror(self, records: Sequence[Record]) -> int:
-        """Brings one trial's run up to date with its records; returns how many it lacked."""
-        with self._locked():
-            latest = mirror.newest(records)
-            run = self._find(records[0])
-            marks = run.data.tags if run else {}
-            if any(mirror.is_superseded(r, marks.get(mirror.mark_tag(r))) for r in latest.values()):
-                latest = mirror.newest([*self._kept(mirror.trial_key(records[0])), *records])
-                self._client.delete_run(run.info.run_id)  # type: ignore[union-attr]
-                run, marks = None, {}
-            lacking = [r for r in latest.values() if not mirror.is_mirrored(r, marks.get(mirror.mark_tag(r)))]
-            if lacking:
-                run = run or self._create(records[0])
-                for record in lacking:
-                    self._write(run.info.run_id, record)
-                self._finish(run.info.run_id, marks, lacking)
-            return len(lacking)
-
-    def _kept(self, trial_key: str) -> list[Record]:
-        from suite.records import read_all
-
-        return [record for record in read_all(self._workspace) if mirror.trial_key(record) == trial_key]
-
-    def _experiment(self, name: str) -> str:
-        if name not in self._experiments:
-            self._experiments[name] = self._find_experiment(name)
-        return self._experiments[name]
-
-    def _find_experiment(self, name: str) -> str:
-        from mlflow.exceptions import MlflowException
-
-        found = self._client.get_experiment_by_name(name)
-        if found is None:
-            # MLflow's default is a folder below the current directory, wherever that is.
-            location = None if self._remote else (self._home / "artifacts" / name).as_uri()
-            try:
-                return str(self._client.create_experiment(name, artifact_location=location))
-            except MlflowException as error:
-                found = self._client.get_experiment_by_name(name)
-                if error.error_code != "RESOURCE_ALREADY_EXISTS" or found is None:
-                    raise
-        if found.lifecycle_stage == "deleted":
-            self._client.restore_experiment(found.experiment_id)
-        return str(found.experiment_id)
-
-    def _find(self, record: Record) -> Run | None:
-        """Returns the trial's run, or None; of several the oldest stays."""
-        found = self._client.search_runs(
-            [self._experiment(mirror.experiment(record))],
-            f"tags.`suite.checkpoint_key` = '{mirror.trial_key(record)}'",
-        )
-        runs = sorted(found, key=lambda run: (run.info.start_time, run.info.run_id))
-        for duplicate in runs[1:]:
-            self._client.delete_run(duplicate.info.run_id)
-        return runs[0] if runs else None
-
-    def _create(self, record: Record) -> Run:
-        return self._client.create_run(
-            self._experiment(mirror.experiment(record)),
-            start_time=mirror.milliseconds(record.started),
-            run_name=mirror.run_name(record),
-            tags=mirror.trial_tags(record),
-        )
-
-    def _write(self, run_id: str, record: Record) -> None:
-        from mlflow.entities import Metric, Param, RunTag
-
-        from suite.records import pictures_path
-
-        name = mirror.label(record)
-        self._client.log_dict(run_id, asdict(record), f"records/{name}.json")
-        for picture in mirror.pictures(record, pictures_path(self._workspace, record.key)):
-            self._client.log_artifact(run_id, str(picture), f"pictures/{name}")
-        metrics = [Metric(*point) for point in mirror.points(record, self._curves(record))]
-        params = [Param(*item) for item in mirror.params(record).items()]
-        tags = [RunTag(*item) for item in mirror.record_tags(record).items()]
-        while len(metrics) > BATCH:
-            self._client.log_batch(run_id, metrics[:BATCH])
-            metrics = metrics[BATCH:]
-        # A batch writes its tags last, and the mark is the last tag: a kill in between is mended by writing again.
-        self._client.log_batch(run_id, metrics, params, tags)
-
-    def _curves(self, record: Record) -> dict[str, Any]:
-        from suite.records import load_values
-
-        if not record.values:
-            return {}
-        values = load_values(self._workspace, record.key)
-        return {name.removeprefix("curve/"): value for name, value in values.items() if name.startswith("curve/")}
-
-    def _finish(self, run_id: str, marks: dict[str, str], lacking: Sequence[Record]) -> None:
-        after = marks | {mirror.mark_tag(record): mirror.stamp(record) for record in lacking}
-        statuses = [mark.split(" ")[1] for tag, mark in after.items() if tag.startswith("suite.record.")]
-        end = max(mirror.milliseconds(record.finished) for record in lacking)
-        self._client.set_terminated(run_id, mirror.status(statuses), end_time=end)

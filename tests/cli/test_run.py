@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -189,6 +190,65 @@ def test_a_second_run_in_the_workspace_is_turned_away_with_the_first_ones_proces
     assert out == ""
 
 
+def test_a_model_that_swallows_its_time_limit_ends_with_the_process_and_the_same_command_goes_on(
+    shell: Shell,
+) -> None:
+    swallow = "exec('while True:\\n try:\\n  time.sleep(0.01)\\n except BaseException: pass')"
+    write_baseline(shell.folder / "toys", "Swallower", loss=swallow)
+    start = "from suite.running import limits; from suite.cli import app; limits.GRACE = 3.0; app.command()"
+    options = ("-b", "swallower", "-b", "toy", "--seeds", "0", "--executor", "local", "--timeout", "12")
+    command = [sys.executable, "-c", start, "run", *OPTIONS, *options]
+    ends = []
+    for _ in range(2):
+        done = subprocess.run(command, cwd=shell.folder, env=shell.env, capture_output=True, text=True, timeout=120)
+        ends.append((done.returncode, "goes on beyond its time: in 3 s this process ends" in done.stderr))
+    assert ends == [(1, True), (1, False)]
+    found = {raw["baseline"]: raw for raw in shell.records().values()}
+    assert (found["swallower"]["status"], found["toy"]["status"]) == ("timeout", "ok")
+    assert "swallower.py" in found["swallower"]["traceback"]
+    assert not list((shell.folder / "runs").glob(".trial-*"))
+
+
+def test_a_thread_that_a_model_leaves_keeps_no_process_alive(shell: Shell) -> None:
+    thread = "import threading; threading.Thread(target=time.sleep, args=(1000,)).start()"
+    write_baseline(shell.folder / "toys", "Threaded", init=thread)
+    start = time.monotonic()
+    code, out, _ = shell.run("-b", "threaded", "--seeds", "0", "--executor", "local")
+    assert (code, "1 cells: 1 run now" in out) == (0, True)
+    assert time.monotonic() - start < 150
+
+
+def test_a_closed_standard_error_ends_no_run(shell: Shell) -> None:
+    command = [sys.executable, "-m", "suite", "run", *OPTIONS, "-b", "toy", "--seeds", "0-2", "--executor", "local"]
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(command, cwd=shell.folder, env=shell.env, stdout=subprocess.PIPE, stderr=writer, timeout=120)
+    os.close(writer)
+    assert done.returncode == 0
+    assert b"3 cells: 3 run now" in done.stdout
+
+
+def test_a_run_with_nothing_to_do_removes_what_a_killed_one_has_left(shell: Shell, command: Command) -> None:
+    arguments = ("-b", "toy", "--seeds", "0", "--executor", "local")
+    assert command(*arguments)[0] == 0
+    (shell.folder / "runs" / ".run-dead" / "tune").mkdir(parents=True)
+    assert command(*arguments)[0] == 0
+    assert not list((shell.folder / "runs").glob(".run-*"))
+
+
+def test_six_interrupts_stop_a_run_as_one_does(shell: Shell) -> None:
+    write_baseline(shell.folder / "toys", "Sleeper", loss="open('asleep', 'w').close(); time.sleep(100)")
+    process = shell.start("-b", "sleeper", "--seeds", "0", "--executor", "local")
+    wait_for((shell.folder / "asleep").exists)
+    for _ in range(6):
+        with contextlib.suppress(ProcessLookupError):
+            process.send_signal(signal.SIGINT)
+        time.sleep(0.03)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (130, "")
+    assert err == "stopped: 0 of 1 cells have a record; the same command runs the rest\n"
+
+
 @pytest.mark.parametrize("number", ["SIGINT", "SIGTERM", "SIGHUP"])
 def test_an_interrupt_that_a_model_swallows_stops_the_run_all_the_same(shell: Shell, number: str) -> None:
     code = f"import signal; signal.raise_signal(signal.{number})"
@@ -218,6 +278,30 @@ def test_a_killed_driver_loses_no_finished_cell_and_the_same_command_finishes_th
     assert shell.metrics() == shell.metrics("other")
     assert out.split(" cells:")[0] == undisturbed.split(" cells:")[0]
     assert not list((shell.folder / "runs").glob(".run-*"))
+
+
+@pytest.mark.parametrize("part", ["gcs_server", "raylet"])
+def test_when_ray_dies_the_run_ends_with_the_cause_a_code_of_its_own_and_nothing_left(shell: Shell, part: str) -> None:
+    import psutil
+
+    write_task(shell.folder / "toys", score="import time; time.sleep(0.7)")
+    arguments = ("-b", "toy", "--seeds", "0-30", "--workers", "1")
+    process = shell.start(*arguments)
+    wait_for(lambda: len(shell.records()) >= 1 or process.poll() is not None)
+    below = psutil.Process(process.pid).children(recursive=True)
+    start = time.monotonic()
+    next(child for child in below if child.name() == part).kill()
+    out, err = process.communicate(timeout=60)
+    assert time.monotonic() - start < 30
+    done = len(shell.records())
+    assert (process.returncode, out) == (3, "")
+    assert re.fullmatch(
+        rf"error: Ray's \S+.* at [\d.]+:\d+ no longer answers; {done} of 31 cells have a record; "
+        "the same command runs the rest",
+        err.splitlines()[-1],
+    )
+    assert not list((shell.folder / "runs").glob(".run-*"))
+    wait_for(lambda: not [child for child in below if child.is_running() and child.status() != "zombie"], 30)
 
 
 def test_an_interrupt_while_ray_starts_leaves_no_process(shell: Shell) -> None:

@@ -41,6 +41,21 @@ def test_a_record_is_taken_once_with_its_values_and_pictures(tmp_path: Path) -> 
     assert set(again.present) == keys and not again.taken
 
 
+def test_what_is_known_already_is_not_written_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    here, there = tmp_path / "here", tmp_path / "there"
+    keys = {put(there, seed=seed) for seed in range(3)}
+    merge([there], here)
+    put(there, seed=3)
+    written: list[str] = []
+    write = records.write
+    monkeypatch.setattr(
+        "suite.records.store.write", lambda folder, record: (written.append(record.key), write(folder, record))[1]
+    )
+    merged = merge([there], here)
+    assert set(merged.present) == keys
+    assert tuple(written) == merged.taken != ()
+
+
 def test_slim_takes_these_keys_alone_with_the_ranked_values_and_no_picture(tmp_path: Path) -> None:
     here, there = tmp_path / "here", tmp_path / "there"
     wanted, _ = put(there, seed=0), put(there, seed=1)

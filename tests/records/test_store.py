@@ -74,6 +74,55 @@ def test_a_corrupt_record_is_named_set_aside_and_missing(tmp_path: Path, content
     assert path.with_name(path.name + ".corrupt").read_bytes() == content
 
 
+def test_of_all_flipped_bits_none_changes_a_record_unnoticed(tmp_path: Path) -> None:
+    written = record(notes=["größer"], ingredients={"task": {"class": "T"}}, cost={"train_seconds": 2.5})
+    path = records.write(tmp_path, written)
+    content = path.read_bytes()
+    noticed = 0
+    for place in range(0, 8 * len(content), 7):
+        flipped = bytearray(content)
+        flipped[place // 8] ^= 1 << place % 8
+        path.write_bytes(flipped)
+        warnings: list[str] = []
+        found = records.read_all(tmp_path, warnings=warnings)
+        assert found in ([], [written]), place  # a flip in the name of the checksum leaves a record without one
+        noticed += bool(warnings) and "corrupt" in warnings[0]
+        assert bool(warnings) == (not found)
+        for old in path.parent.iterdir():
+            old.unlink()
+    assert noticed > 200
+
+
+def test_a_checksum_is_of_what_a_record_says_and_not_of_its_spaces(tmp_path: Path) -> None:
+    path = records.write(tmp_path, record())
+    raw = json.loads(path.read_text())
+    path.write_text(json.dumps(dict(reversed(raw.items())), indent=2))
+    assert records.read_all(tmp_path) == [record()]
+    del raw["sha256"]
+    path.write_text(json.dumps(raw))  # as an older suite wrote it
+    assert records.read_all(tmp_path) == [record()]
+    raw["sha256"] = "0" * 64
+    path.write_text(json.dumps(raw))
+    assert records.read_all(tmp_path, warnings=[]) == []
+
+
+def test_other_versions_are_named_where_two_results_of_a_key_differ(tmp_path: Path) -> None:
+    env = {"python": "3.11.7", "versions": {"torch": "2.14.0", "numpy": "2.4.6"}}
+    newer = {"python": "3.11.7", "versions": {"torch": "2.15.0", "numpy": "2.4.6"}}
+    records.write(tmp_path, record(1.5, env=env))
+    records.write(tmp_path, record(1.6, env=newer))
+    warnings: list[str] = []
+    (found,) = records.read_all(tmp_path, warnings=warnings)
+    assert found.flags == ["other versions: torch 2.14.0 and 2.15.0"]
+    assert warnings[0].startswith("other versions: torch 2.14.0 and 2.15.0: reconstruction of vae")
+
+
+def test_a_contradiction_that_comes_again_is_kept_once(tmp_path: Path) -> None:
+    records.write(tmp_path, record(1.5))
+    assert records.write(tmp_path, record(1.6)) == records.write(tmp_path, record(1.6))
+    assert len(list((tmp_path / "records").iterdir())) == 2
+
+
 def test_a_record_under_another_key_than_its_own_is_corrupt(tmp_path: Path) -> None:
     path = records.write(tmp_path, record())
     path.rename(path.with_name("f" * 32 + ".json"))

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import os
+import re
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import suite
 from suite.errors import UserError
 from suite.planning.cells import Trial
 from suite.planning.plan import make_plan
 from suite.planning.selection import Selection
 from suite.records.record import Record
-from suite.running.cluster import _connected, _knock, run_ray
+from suite.running.cluster import run_ray
+from suite.running.connection import _knock, _refusal, check_nodes, connected
 from suite.running.executor import Execution
+from suite.running.likeness import likeness
 from suite.running.ray_environment import ray_environment
 from suite.running.run import execute
 from tests.running.test_trial import DIRT
@@ -25,7 +33,7 @@ from tests.toys import write_baseline, write_task
 def cluster() -> Iterator[None]:
     """Starting Ray takes seconds: all tests here share one."""
     execution = Execution(workers=2)
-    with ray_environment(private=True), _connected(execution):
+    with ray_environment(private=True), connected(execution):
         yield
 
 
@@ -87,7 +95,9 @@ def test_a_worker_that_dies_takes_nobody_with_it(tmp_path: Path, monkeypatch: py
     assert found.outcomes("toy") == found.outcomes("toy", "second") == ["ok", "ok"]
     assert found.outcomes("half") == ["ok"]
     assert found.outcomes("half", "second") == ["killed"]
-    assert "SIGKILL" in found.records["half", 0, "second"].reason
+    half = found.records["half", 0, "second"]
+    assert half.reason.startswith(f"the worker on {half.env['host']} died: SIGKILL")
+    assert half.env["host"] == found.workers["half/digits/seed 0"].split(":")[0]
     assert found.outcomes("quitter") == ["killed"]
     assert found.outcomes("raiser") == ["failed"]
     assert found.records["raiser", 0, "error"].reason == "ValueError: no"
@@ -97,6 +107,30 @@ def test_a_worker_that_dies_takes_nobody_with_it(tmp_path: Path, monkeypatch: py
 
     local = execute(select(tmp_path, ("toy",), ("error",), 2), Execution("local", trust=True), quiet=True).records
     assert [raw["metrics"] for raw in local] == [found.records["toy", seed, "error"].metrics for seed in (0, 1)]
+
+
+def test_a_worker_with_another_engine_is_refused_by_the_name_of_its_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_task(tmp_path / "toys")
+    write_baseline(tmp_path / "toys", "Toy")
+    chosen = select(tmp_path, ("toy",), ("error",), 1)
+    monkeypatch.setitem(vars(suite), "_likeness", likeness() | {"engine": "another", "torch": "1.0"})
+    with monkeypatch.context() as late:  # a node that joins later is not asked beforehand
+        late.setattr("suite.running.cluster.check_nodes", lambda *arguments: None)
+        record = run(tmp_path, chosen, workers=1).records["toy", 0, "error"]
+    assert record.status == "killed"
+    assert re.fullmatch(
+        r"machine \S+ was refused: it has engine \w{12} instead of another, torch \S+ instead of 1.0", record.reason
+    )
+    assert not list(tmp_path.glob("**/checkpoint.json"))
+    with pytest.raises(UserError, match=r"node \S+ \([\d.]+\) has engine \w+ instead of another.*the same checkout"):
+        check_nodes(Execution(), tmp_path)
+    monkeypatch.undo()
+    check_nodes(Execution(), tmp_path)
+    with pytest.raises(UserError, match=f"does not see the workspace {tmp_path / 'away'}"):
+        check_nodes(Execution(), tmp_path / "away" / "run")
 
 
 def test_fresh_gives_each_trial_a_process_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -116,6 +150,26 @@ def test_what_no_node_can_hold_is_refused_at_once(tmp_path: Path) -> None:
 def test_an_address_where_no_cluster_is_is_told_at_once() -> None:
     with pytest.raises(OSError, match="refused"):
         _knock("127.0.0.1:1")
+
+
+@pytest.mark.parametrize(("token", "told"), [("", "asks for a token"), ("a" * 64, "refuses this token")])
+def test_a_missing_token_and_a_wrong_one_are_told_at_once(token: str, told: str) -> None:
+    import ray
+
+    address = ray.get_runtime_context().gcs_address
+    code = f"from suite.running.connection import _knock; _knock({address!r})"
+    env = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    env |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token} if token else {}
+    start = time.monotonic()
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=False)
+    assert f"the Ray cluster at '{address}' {told}: set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN" in done.stderr
+    assert time.monotonic() - start < 20
+
+
+def test_a_temporary_folder_too_long_for_ray_is_told_with_the_way_out() -> None:
+    long = "validate_socket_filename failed: AF_UNIX path length cannot exceed 107 bytes: /far/away/plasma_store"
+    assert _refusal(None, long).endswith("is too long for Ray, TMPDIR=/tmp is not")
+    assert _refusal("there:1", "no\nway") == "no Ray cluster answers at 'there:1': no"
 
 
 def test_trials_that_ray_loses_again_and_again_are_killed_in_the_end(

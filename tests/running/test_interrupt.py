@@ -34,6 +34,21 @@ def test_an_interrupt_that_was_swallowed_is_raised_again_where_the_block_asks() 
     stop_if_asked()  # the next block starts afresh
 
 
+def test_while_a_block_tidies_up_further_signals_do_nothing_and_the_next_block_hears_them_again() -> None:
+    tidied = False
+    with pytest.raises(KeyboardInterrupt), interruptible():
+        try:
+            with interruptible():
+                signal.raise_signal(signal.SIGINT)
+        finally:
+            for _ in range(5):
+                signal.raise_signal(signal.SIGINT)
+            tidied = True
+    assert tidied
+    with pytest.raises(KeyboardInterrupt), interruptible():
+        signal.raise_signal(signal.SIGINT)
+
+
 def test_another_thread_may_enter_the_block_and_changes_no_handler(handlers: list[object]) -> None:
     seen: list[object] = []
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+import errno
 import functools
+import platform
 import time
 from pathlib import Path
 from typing import Any
@@ -11,6 +14,7 @@ import numpy as np
 import pytest
 
 import suite
+import suite.errors
 from suite import data, records
 from suite.planning.selection import Selection
 from suite.running.executor import Execution
@@ -303,7 +307,9 @@ def test_what_a_file_keeps_in_its_module_does_not_reach_the_next_trial(bench: Be
 def test_an_interrupt_keeps_what_is_done_and_the_same_run_finishes_the_rest(bench: Bench, tmp_path: Path) -> None:
     write_baseline(bench.toys, "Toy")
     path = write_baseline(
-        bench.toys, "Zapped", loss=f"if not os.path.exists({str(tmp_path / 'go')!r}): raise KeyboardInterrupt"
+        bench.toys,
+        "Zapped",
+        loss=f"if not os.path.exists({str(tmp_path / 'go')!r}): import signal; signal.raise_signal(signal.SIGINT)",
     )
     assert path.exists()
     with pytest.raises(Interrupted) as stopped:
@@ -333,6 +339,74 @@ def test_a_full_disk_ends_the_run_as_the_users_matter_and_loses_nothing(
     assert bench.outcome.ran == 2
 
 
+@pytest.mark.parametrize("error", ["GeneratorExit", "KeyboardInterrupt", "type('Own', (BaseException,), {})"])
+def test_whatever_a_model_or_a_task_raises_is_its_own_failure_and_ends_no_run(bench: Bench, error: str) -> None:
+    write_task(bench.toys, "Odd", score=f"raise {error}")
+    write_baseline(bench.toys, "Toy")
+    write_baseline(bench.toys, "Raiser", loss=f"raise {error}")
+    found = bench.run("raiser", "toy", tasks=("error", "odd"))
+    assert [raw["status"] for raw in found] == ["failed", "failed", "ok", "failed"]
+    assert found[0]["reason"] in error.replace("type('Own'", "Own ")
+
+
+def test_an_error_that_cannot_say_itself_is_named(bench: Bench) -> None:
+    write_baseline(bench.toys, "Mute", loss="raise type('Mute', (Exception,), {'__str__': lambda self: 1 / 0})")
+    assert bench.reason("mute") == ("failed", "Mute")
+
+
+#: What a machine can lack -> what stands in the place of a part of the suite, and what is told.
+FAULTS = {
+    "disk": ("suite.training.checkpoints.save", OSError(errno.ENOSPC, "No space left on device"), "No space left"),
+    "folder": ("suite.training.checkpoints.save", suite.errors.Unwritable("cannot write to /there"), "cannot write"),
+    "data": ("suite.data.load", suite.errors.UserError("mnist is not in /there"), "dataset 'digits': mnist is not"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_what_a_machine_lacks_is_no_failure_of_the_model_and_runs_again_by_itself(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    where, error, told = FAULTS[fault]
+    write_baseline(bench.toys, "Toy")
+
+    def refuse(*arguments: object) -> None:
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(where, refuse)
+        status, reason = bench.reason("toy")
+    assert status == "killed"
+    assert reason.startswith(f"machine {platform.node()}: ") and told in reason
+    assert bench.reason("toy") == ("ok", "")
+
+
+def test_other_data_under_the_planned_name_are_the_machines_fault(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_baseline(bench.toys, "Toy")
+    load = data.load
+    monkeypatch.setattr("suite.data.load", lambda *arguments: dataclasses.replace(load(*arguments), hash="0" * 64))
+    status, reason = bench.reason("toy")
+    assert status == "killed"
+    assert "dataset 'digits' is not the planned one here" in reason
+
+
+def test_a_gpu_that_cannot_be_used_is_the_machines_fault(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_baseline(bench.toys, "Toy")
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.zeros", lambda *arguments, **options: (_ for _ in ()).throw(RuntimeError("no driver")))
+    status, reason = bench.reason("toy")
+    assert status == "killed"
+    assert "its GPU cannot be used: no driver" in reason
+
+
+def test_a_file_that_a_model_misses_is_its_own_failure(bench: Bench) -> None:
+    path = write_baseline(bench.toys, "Toy")
+    path.write_text(path.read_text() + "\nopen('/no/such/file')\n")
+    status, reason = bench.reason("toy")
+    assert (status, "FileNotFoundError" in reason) == ("failed", True)
+
+
 def test_failed_cells_run_again_only_on_request_and_killed_ones_by_themselves(bench: Bench) -> None:
     write_baseline(bench.toys, "Raiser", loss="raise ValueError")
     write_baseline(bench.toys, "Quitter", loss="sys.exit(1)")
@@ -348,6 +422,15 @@ def test_without_mlflow_the_run_goes_on_with_a_warning(bench: Bench, monkeypatch
     monkeypatch.setitem(__import__("sys").modules, "mlflow", None)
     assert bench.reason("toy", tracking=None)[0] == "ok"
     assert any("MLflow is not installed" in line for line in bench.outcome.warnings)
+
+
+def test_a_resumed_run_mends_and_tells_what_mlflow_lacks_of_the_run_before(bench: Bench) -> None:
+    write_baseline(bench.toys, "Toy")
+    bench.run("toy", seeds=2)
+    bench.run("toy", seeds=3, tracking=None)
+    assert "2 records of before were not in MLflow: mirrored now" in bench.outcome.warnings
+    bench.run("toy", seeds=4, tracking=None)
+    assert bench.outcome.warnings == []
 
 
 def test_the_library_returns_the_records_of_the_selection_alone(bench: Bench) -> None:

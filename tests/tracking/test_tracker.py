@@ -169,6 +169,46 @@ def test_a_new_version_of_a_task_takes_the_place_of_the_old_numbers(workspace):
     assert tags(workspace)["suite.version.probe"] == "2"
 
 
+def test_a_run_that_the_server_never_heard_the_end_of_is_ended(workspace):
+    log(workspace, make("probe"), make("probe", seed=1, status="failed"))
+    connection = sqlite3.connect(workspace / "mlflow.db")
+    with connection:
+        connection.execute("UPDATE runs SET status = 'RUNNING', end_time = NULL")
+    connection.close()
+    assert tracking.sync(workspace).written == 0
+    assert runs(workspace) == [("vae seed 0", "FINISHED"), ("vae seed 1", "FAILED")]
+    assert stored(workspace) == expected(make("probe"))
+
+
+def test_a_cell_that_succeeds_after_the_clock_was_set_back_clears_its_failure(workspace):
+    log(workspace, make("nats", status="failed", reason="Diverged: step 3"))
+    early = make("nats", started="2029-01-01T00:00:00.000+00:00", finished="2029-01-01T00:00:01.000+00:00")
+    log(workspace, early)
+    assert runs(workspace) == [("vae seed 0", "FINISHED")]
+    assert stored(workspace) == expected(early)
+
+
+def test_an_answer_of_another_driver_does_not_give_way_to_a_failure(workspace):
+    log(workspace, make("nats"))
+    tracker = tracking.Tracker(None, workspace)
+    tracker.log(make("nats", status="failed", finished="2031-01-01T00:00:00.000+00:00"))
+    assert tracker.close(60) == 0
+    assert runs(workspace) == [("vae seed 0", "FINISHED")]
+
+
+def test_the_end_of_a_run_mends_what_a_killed_driver_left_out(workspace):
+    left = [make("probe", seed) for seed in range(3)]
+    for record in left:
+        write(workspace, record)
+    log(workspace, make("nats", 1))
+    tracker = tracking.Tracker(None, workspace)
+    tracker.compare([*left, make("nats", 1)])
+    tracker.log(make("nats", 2))
+    assert (tracker.close(60), tracker.mended) == (0, 3)
+    assert stored(workspace) == expected(*left, make("nats", 1), make("nats", 2))
+    assert len(runs(workspace)) == 3
+
+
 def test_a_run_bears_params_tags_curves_pictures_and_the_record(workspace):
     record = make("probe:k=5", pictures=["reconstruction.png"], values=True)
     folder = pictures_path(workspace, record.key)

@@ -1,0 +1,96 @@
+"""Where a store is, and that nobody is shown its password."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from suite import tracking
+from suite.errors import UserError
+from suite.records.store import write
+from suite.tracking.addresses import database, masked, resolve_uri
+from tests.tracking.test_tracker import make
+
+SECRET = "s3cr@t/w:rd"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        (f"postgresql://me:{SECRET}@db:5432/runs", "postgresql://me:***@db:5432/runs"),
+        (f"cannot reach 'http://me:{SECRET}@there:5000' now", "cannot reach 'http://me:***@there:5000' now"),
+        ("https://s3cret@there/path", "https://***@there/path"),
+        ("postgresql+psycopg://db/runs?user=me&password=s3cret&sslmode=on", None),
+        ("sqlite:////runs/mlflow.db", "sqlite:////runs/mlflow.db"),
+        ("http://127.0.0.1:5000", "http://127.0.0.1:5000"),
+    ],
+)
+def test_an_address_is_shown_without_its_password(text: str, shown: str | None) -> None:
+    expected = "postgresql+psycopg://db/runs?user=me&password=***&sslmode=on" if shown is None else shown
+    assert masked(text) == expected
+
+
+@given(st.text(st.characters(exclude_categories=["C", "Z"], exclude_characters="*'\""), min_size=6))
+def test_no_password_is_shown_however_it_is_written(password: str) -> None:
+    uri = f"postgresql://me:{quote(password, safe='')}@db/runs"
+    text = masked(f"no login with {password} at {uri}", uri)
+    assert password not in text
+    assert quote(password, safe="") not in text
+
+
+@pytest.mark.parametrize("name", ["what?", "50%", "50%25", "#1", "a b"])
+def test_the_workspaces_own_store_lies_in_the_workspace_whatever_its_name(tmp_path: Path, name: str) -> None:
+    from sqlalchemy.engine import make_url
+
+    workspace = tmp_path / name
+    uri = resolve_uri(None, workspace)
+    assert database(uri) == workspace / "mlflow.db"
+    assert make_url(uri).database == str(workspace / "mlflow.db")
+
+
+def test_a_workspace_of_an_odd_name_keeps_its_runs_with_it(tmp_path: Path) -> None:
+    workspace = tmp_path / "50% of what?#1"
+    write(workspace, make())
+    assert tracking.sync(workspace).written == 1
+    assert {path.name for path in tmp_path.iterdir()} == {workspace.name}
+    assert (workspace / "mlflow.db").exists()
+    assert list((workspace / "artifacts").rglob("probe.json"))
+
+
+@pytest.fixture
+def away(tmp_path: Path) -> str:
+    write(tmp_path, make())
+    return f"http://me:{quote(SECRET, safe='')}@127.0.0.1:9"
+
+
+def test_no_error_names_the_password(tmp_path: Path, away: str) -> None:
+    for call in (
+        lambda: tracking.sync(tmp_path, away),
+        lambda: tracking.run_tables(away),
+        lambda: resolve_uri(f"file://me:{SECRET}@there", tmp_path),
+    ):
+        with pytest.raises(UserError, match=r"me:\*\*\*@") as told:
+            call()
+        assert told.value.__cause__ is None
+    tracker = tracking.Tracker(away, tmp_path)
+    tracker.log(make())
+    assert tracker.close(30) == 1
+    assert not [text for text in (tracker.uri, tracker.problem) if SECRET in text or quote(SECRET, safe="") in text]
+
+
+def test_a_run_prints_and_keeps_no_password(tmp_path: Path, away: str) -> None:
+    command = [sys.executable, "-m", "suite", "run", "-t", "reconstruction", "-b", "pca:components=2", "--seeds", "0"]
+    command += ["--budget", "smoke", "--executor", "local", "--workspace", str(tmp_path), "--tracking", away]
+    done = subprocess.run(command, capture_output=True, cwd=tmp_path, timeout=200, check=False)
+    assert b"me:***@127.0.0.1:9" in done.stdout
+    files = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    assert len(files) > 4
+    for secret in (SECRET.encode(), quote(SECRET, safe="").encode()):
+        assert secret not in done.stdout + done.stderr
+        assert not [path for path, content in files.items() if secret in content]
