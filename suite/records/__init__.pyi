@@ -1,5 +1,7 @@
 from .environment import environment as environment
 from .merging import merge as merge
+from .record import GIVEN_WEIGHTS as GIVEN_WEIGHTS
+from .record import OWN_TRAINING as OWN_TRAINING
 from .record import SCHEMA as SCHEMA
 from .record import SETTLED as SETTLED
 from .record import STATUSES as STATUSES
