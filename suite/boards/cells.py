@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from suite.boards import statistics
-from suite.boards.rows import GIVEN_WEIGHTS, MIN_SEEDS, OWN_TRAINING, SECTION, Row
+from suite.boards.rows import MIN_SEEDS, SECTION, Row
 from suite.errors import UserError, nearest
+from suite.records import GIVEN_WEIGHTS, OWN_TRAINING
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -10,10 +10,11 @@ import numpy as np
 from suite.boards import statistics
 from suite.boards.order import overall, places
 from suite.boards.per_image import PerImage
-from suite.boards.rows import GIVEN_WEIGHTS, Row, parts
+from suite.boards.rows import Row, parts
 from suite.boards.statistics import Floats, Moments
 from suite.boards.stepdown import Evidence, establish
 from suite.errors import unknown
+from suite.records import GIVEN_WEIGHTS
 
 #: Values of ``sort`` beside the names of tasks and metrics.
 ORDERS = ("name", "overall")

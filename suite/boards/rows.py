@@ -31,10 +31,6 @@ MODEL = [
     "images_per_second",
 ]
 
-#: Flags on a record of a model that did not get all it knows from the budget's training: a file that brings its
-#: weights, and one that trains beside the loop. Such a model is shown in a table of its own, and is not ranked.
-GIVEN_WEIGHTS, OWN_TRAINING = "given weights", "own training"
-
 
 @dataclass(slots=True)
 class Row:

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from suite.data import genuine
 from suite.errors import UserError
 
 if TYPE_CHECKING:
@@ -56,14 +57,8 @@ IDX = {
 #: Omniglot's folders: part -> (folder, characters); every character has 20 drawings.
 OMNIGLOT = {"train": ("images_background", 964), "test": ("images_evaluation", 659)}
 DRAWINGS = 20
-
-#: SHA-256 of the uncompressed files, by ``folder/file``, where they are known.
-GENUINE = {
-    "MNIST/train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
-    "MNIST/train-labels-idx1-ubyte": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
-    "MNIST/t10k-images-idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
-    "MNIST/t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
-}
+#: Pixels a side: of all images as they are used, and of Omniglot's as they are stored.
+SIDE, DRAWN = 28, 105
 
 
 def content_hash(name: str, root: Path) -> str:
@@ -110,27 +105,30 @@ def read(name: str, part: str, root: Path) -> tuple[np.ndarray, np.ndarray]:
 
 def _part_hash(name: str, part: str, root: Path) -> str:
     if name == "digits":
-        return _file_hash(_digits_file(), "") if part == "train" else ""
+        return _file_hash(_digits_file()) if part == "train" else ""
     if name == "omniglot":
         files = _omniglot_files(part, root)
         stamp = sum(path.stat().st_mtime_ns for path in files)
-        return _folder_hash(tuple(files), root, stamp)
+        return _folder_hash(tuple(files), root, OMNIGLOT[part][0], stamp)
     config = IDX[name]
     expected = config.sizes[part == "test"]
     hashes = []
     for path in _idx_files(name, part, root):
-        hashes.append(_file_hash(path, f"{config.folder}/{path.name.removesuffix('.gz')}"))
-        if (found := _count(path)) != expected:
-            raise UserError(f"{path} holds {found} items, expected {expected}")
+        found = _file_hash(path)
+        count, *each = _shape(path)
+        wanted = [SIDE, SIDE] if "-images-" in path.name else []
+        if each != wanted:
+            raise UserError(f"{path} holds {_items(each)}, expected {_items(wanted)}")
+        genuine.check(path, found, f"{config.folder}/{path.name.removesuffix('.gz')}")
+        if count != expected:
+            raise UserError(f"{path} holds {count} items, expected {expected}")
+        hashes.append(found)
     return " ".join(hashes)
 
 
-def _file_hash(path: Path, known_as: str) -> str:
+def _file_hash(path: Path) -> str:
     stat = path.stat()
-    found = _checked_hash(path, stat.st_mtime_ns, stat.st_size)
-    if found != GENUINE.get(known_as, found):
-        raise UserError(f"{path} has the wrong SHA-256 ({found[:12]}...); delete it to download it again")
-    return found
+    return _checked_hash(path, stat.st_mtime_ns, stat.st_size)
 
 
 @functools.lru_cache(maxsize=64)
@@ -142,7 +140,8 @@ def _checked_hash(path: Path, mtime: int, size: int) -> str:
 
 
 @functools.lru_cache(maxsize=4)
-def _folder_hash(files: tuple[Path, ...], root: Path, stamp: int) -> str:
+def _folder_hash(files: tuple[Path, ...], root: Path, folder: str, stamp: int) -> str:
+    genuine.check_drawings(root / "omniglot-py" / folder, files)
     digest = hashlib.sha256()
     for path in files:
         digest.update(path.relative_to(root).as_posix().encode())
@@ -159,10 +158,16 @@ def _bytes(path: Path) -> bytes:
         raise UserError(f"cannot read {path}: truncated or damaged ({error})") from error
 
 
-def _count(path: Path) -> int:
+def _shape(path: Path) -> tuple[int, ...]:
+    """Returns the dimensions that the header of an IDX file names."""
     opener: Callable[..., Any] = gzip.open if path.suffix == ".gz" else open
     with opener(path, "rb") as file:
-        return int(struct.unpack(">I", file.read(8)[4:])[0])
+        dims = file.read(4)[3]
+        return struct.unpack(f">{dims}I", file.read(4 * dims))
+
+
+def _items(each: list[int]) -> str:
+    return f"items of {' x '.join(map(str, each))}" if each else "single numbers"
 
 
 def _parse(data: bytes, path: Path) -> np.ndarray:
@@ -234,6 +239,9 @@ def _drawings(part: str, root: Path) -> tuple[np.ndarray, np.ndarray]:
     for i, path in enumerate(files):
         try:
             with Image.open(path) as image:
+                if image.size != (DRAWN, DRAWN):
+                    found = " x ".join(map(str, image.size))
+                    raise UserError(f"{path} is an image of {found}, expected {DRAWN} x {DRAWN}")
                 images[i] = _shrink(image)
         except OSError as error:
             raise UserError(f"cannot read {path}: truncated or damaged ({error})") from error

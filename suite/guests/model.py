@@ -246,6 +246,7 @@ def _report(told: Any) -> TrainingReport:
     try:
         raw = told["report"]
         curves = {str(n): [(int(s), float(v)) for s, v in points] for n, points in raw["curves"].items()}
-        return TrainingReport(int(raw["steps"]), int(raw["images"]), float(raw["seconds"]), curves)
+        steps, images, flops, backward = (int(raw[name]) for name in ("steps", "images", "flops", "backward"))
+        return TrainingReport(steps, images, float(raw["seconds"]), curves, flops, backward)
     except (KeyError, TypeError, ValueError) as error:
         raise ContractError("training handed over no report") from error

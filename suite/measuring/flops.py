@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import flop_registry
 
 from suite.data import Dataset
 from suite.errors import TrialTimeout
 from suite.measuring.trust import Frozen
 from suite.seeds import global_seed
+from suite.training import Counter
 
 #: Images that are counted together: a model may treat a single one in a way of its own.
 IMAGES = 4
@@ -33,37 +30,10 @@ def flops_per_image(model: Frozen, dataset: Dataset) -> int | None:
 def flops_of(model: Frozen, images: Tensor) -> int | None:
     """Counts as ``flops_per_image`` does, on images (N, C, H, W)."""
     try:
-        with _Counter() as counter, global_seed("flops"):
+        with Counter() as counter, global_seed("flops"):
             model.decode(model.means(images))
     except TrialTimeout:
         raise
     except Exception:
         return None
     return counter.flops // len(images)
-
-
-class _Counter(TorchDispatchMode):
-    """Adds up what ``flop_registry`` has a formula for; all else, a sum or a sigmoid, counts nothing.
-
-    The figures are those of torch's ``FlopCounterMode``, which also attributes them to modules and for that
-    loads torch's compiler, a second or more of every worker's start.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.flops = 0
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        return False  # there is nothing compiled in here that the compiler would have to be kept from
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
-        formula = flop_registry.get(func.overloadpacket)
-        if formula is None:
-            with self:  # an operator that is made of others, where autograd has not taken it apart
-                parts = func.decompose(*args, **kwargs)
-            return func(*args, **kwargs) if parts is NotImplemented else parts
-        result = func(*args, **kwargs)
-        self.flops += formula(*args, **kwargs, out_val=result)
-        return result

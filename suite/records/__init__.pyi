@@ -2,6 +2,8 @@ from .agreement import IRREPRODUCIBLE as IRREPRODUCIBLE
 from .agreement import differs as differs
 from .environment import environment as environment
 from .merging import merge as merge
+from .record import GIVEN_WEIGHTS as GIVEN_WEIGHTS
+from .record import OWN_TRAINING as OWN_TRAINING
 from .record import SCHEMA as SCHEMA
 from .record import SETTLED as SETTLED
 from .record import STATUSES as STATUSES

@@ -14,6 +14,10 @@ STATUSES = ("ok", "failed", "timeout", "killed", "unsupported")
 #: Statuses that answer the question the cell asked: they are never replaced by another answer.
 SETTLED = ("ok", "unsupported")
 
+#: Flags on a record of a model that did not get all it knows from the budget's training: a file that brings its
+#: weights, and one that trains beyond the budget. Such a model is shown in a table of its own, and is not ranked.
+GIVEN_WEIGHTS, OWN_TRAINING = "given weights", "own training"
+
 
 @dataclass
 class Record:
@@ -26,8 +30,9 @@ class Record:
         metrics: Name -> ``{value, unit, direction, se, n}``.
         pictures: File names below ``pictures_path``.
         values: Whether per-image values lie at ``values_path``.
-        cost: Parameters, flops_per_image, train_seconds, images_per_second, setup_seconds (loading, sealing, counting:
-            what the trial did before it scored and beside training), score_seconds, peak_memory_bytes.
+        cost: Parameters, flops_per_image, training_flops, train_seconds, images_per_second, setup_seconds (loading,
+            sealing, counting: what the trial did before it scored and beside training), score_seconds,
+            peak_memory_bytes.
         env: Host, device, threads, cpu, python, torch, versions, commit, dirty.
         started, finished: ISO times in UTC.
     """

@@ -13,7 +13,8 @@ import torch
 
 from suite.guests import CONTAINED, Guest, Job, available, of_source
 from suite.measuring import Frozen, Subject
-from suite.running.preparation import Log, Prepared, curves_of, found, load_data, note_of, teller
+from suite.running import effort
+from suite.running.preparation import Log, Prepared, cost_of, curves_of, found, load_data, note_of, teller
 from suite.training import checkpoints
 
 if TYPE_CHECKING:
@@ -49,12 +50,8 @@ def host(trial: Trial, clock: Stopwatch, say: Log) -> Prepared:
         guest.until(None if trial.timeout is None else time.monotonic() + trial.timeout)
         folder = Path(trial.workspace) / "checkpoints" / trial.checkpoint_key[:32]
         note = found(folder, lambda: _loaded(folder, guest), say) or _trained(folder, guest, trial, dataset, clock, say)
-        cost = {
-            "parameters": guest.count(),
-            "flops_per_image": guest.flops(dataset),
-            "train_seconds": note["train_seconds"],
-            "images_per_second": note["images_per_second"],
-        }
+        cost = cost_of(guest.count(), guest.flops(dataset), note)
+        marks = effort.marks(trial, note, cost["flops_per_image"], dataset, guest.trainable, folder)
     except BaseException:
         guest.close()
         raise
@@ -69,7 +66,8 @@ def host(trial: Trial, clock: Stopwatch, say: Log) -> Prepared:
         noise=noise,
     )
     told = asdict(walls) | {"noise": noise, "noise_sha256": hashlib.sha256(noise.encode()).hexdigest()}
-    return Prepared(subject, curves_of(note), cost, {"guest": told}, guest.close)
+    told["operations"] = "self-reported"
+    return Prepared(subject, curves_of(note), cost, marks, {"guest": told}, guest.close)
 
 
 def _loaded(folder: Path, guest: Guest) -> dict[str, Any]:
@@ -82,7 +80,10 @@ def _loaded(folder: Path, guest: Guest) -> dict[str, Any]:
 def _trained(folder: Path, guest: Guest, trial: Trial, dataset: Dataset, clock: Stopwatch, say: Log) -> dict[str, Any]:
     cell = trial.cells[0]
     with clock.timing("training"):
+        began = time.perf_counter()
         report = guest.train(dataset, cell.budget, cell.precision, teller(say))
-    note = note_of(report, cell)
-    checkpoints.write(folder, guest.state_dict(), note)
+        report.seconds = time.perf_counter() - began  # by the referee's own clock
+    state = guest.state_dict()
+    note = note_of(report, cell, state.values())
+    checkpoints.write(folder, state, note)
     return note

@@ -6,7 +6,7 @@ What is scored is what the checkpoint holds: a model built anew and loaded from 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -17,9 +17,12 @@ from suite import data, training
 from suite.errors import MachineFault, UserError
 from suite.measuring import flops, make_subject, seal
 from suite.plugins import confirm, registry
+from suite.running import effort
 from suite.training import Recipe, checkpoints
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from suite.data import Dataset
     from suite.measuring import Subject
     from suite.planning import Cell, Trial
@@ -44,6 +47,7 @@ class Prepared:
         subject: What tasks are given.
         curves: Of training.
         cost: What the model is and what its training took, for the record.
+        marks: Flags that every record of the model bears, each with a note that says why.
         guest: How a guest was kept, for the record; empty for the suite's own models.
         close: Ends the processes that answer for the model.
     """
@@ -51,6 +55,7 @@ class Prepared:
     subject: Subject
     curves: Curves
     cost: dict[str, Any]
+    marks: dict[str, str] = field(default_factory=dict)
     guest: dict[str, Any] = field(default_factory=dict)
     close: Callable[[], None] = lambda: None
 
@@ -75,14 +80,22 @@ def prepare(trial: Trial, clock: Stopwatch, say: Log) -> Prepared:
     )
     confirm(trial.baseline, baseline)
     subject = make_subject(baseline, recipe, dataset, cell.budget, store=folder / "kept", noise=trial.noise)
-    cost = {
-        "parameters": sum(p.numel() for p in baseline.parameters()),
-        "flops_per_image": flops.flops_per_image(subject.model, dataset),
-        "train_seconds": meta["train_seconds"],
-        "images_per_second": meta["images_per_second"],
-    }
+    coding = flops.flops_per_image(subject.model, dataset)
+    cost = cost_of(sum(p.numel() for p in baseline.parameters()), coding, meta)
+    marks = effort.marks(trial, meta, coding, dataset, cls.loss is not training.Baseline.loss, folder)
     guest = {} if trial.baseline.built_in else {"guest": {"kind": "none"}}
-    return Prepared(subject, curves_of(meta), cost, guest)
+    return Prepared(subject, curves_of(meta), cost, marks, guest)
+
+
+def cost_of(parameters: int, flops_per_image: int | None, note: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns what a record says of a model's cost; ``note`` stands beside its checkpoint."""
+    return {
+        "parameters": parameters,
+        "flops_per_image": flops_per_image,
+        "training_flops": note.get("training_flops"),
+        "train_seconds": note["train_seconds"],
+        "images_per_second": note["images_per_second"],
+    }
 
 
 def device_of(name: str) -> torch.device:
@@ -161,13 +174,17 @@ def _trained(
             resume=folder / "resume",
             report=teller(say),
         )
-    seal(folder, baseline, recipe, dataset.train.grey, note_of(report, cell))
+    note = note_of(report, cell, baseline.parameters())
+    seal(folder, baseline, recipe, dataset.train.grey, note)
     return _loaded(folder, recipe)
 
 
-def note_of(report: TrainingReport, cell: Cell) -> dict[str, Any]:
-    """Returns what a checkpoint says of its training."""
+def note_of(report: TrainingReport, cell: Cell, weights: Iterable[Tensor]) -> dict[str, Any]:
+    """Returns what a checkpoint says of its training, with the hash of what was trained."""
     return {
+        "training_flops": report.flops,
+        "backward_flops": report.backward,
+        "weights": effort.fingerprint(weights),
         "train_seconds": report.seconds,
         "images_per_second": report.images_per_second,
         "images": report.images,

@@ -101,8 +101,8 @@ def _record(trial: Trial, cell: Cell, model: Prepared, clock: Stopwatch, say: Lo
         threads=trial.threads,
         started=started,
         metrics=metrics,
-        notes=list(dict.fromkeys([*score.notes, *model.subject.notes])),
-        flags=list(dict.fromkeys([*score.flags, *model.subject.flags])),
+        notes=list(dict.fromkeys([*model.marks.values(), *score.notes, *model.subject.notes])),
+        flags=list(dict.fromkeys([*model.marks, *score.flags, *model.subject.flags])),
         cost={**model.cost, **spent, "peak_memory_bytes": _peak_memory(device)},
         **kept,
     )

@@ -8,6 +8,7 @@ from .baseline import Values as Values
 from .budgets import BUDGET_VERSIONS as BUDGET_VERSIONS
 from .budgets import BUDGETS as BUDGETS
 from .budgets import PRECISIONS as PRECISIONS
+from .counting import Counter as Counter
 from .loop import TrainingReport as TrainingReport
 from .loop import train as train
 from .recipe import Recipe as Recipe

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -114,6 +114,17 @@ def read(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         return parse(data), note["meta"]
     except (ValueError, KeyError, TypeError, OSError) as error:
         raise CorruptCheckpoint(f"{folder}: {type(error).__name__} {error}") from error
+
+
+def notes(folder: Path) -> Iterator[dict[str, Any]]:
+    """Yields what stands beside the tensors of every checkpoint in a folder of them; skips what cannot be read."""
+    for path in sorted(folder.glob(f"*/{META}")):
+        try:
+            meta = json.loads(path.read_bytes())["meta"]
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+        if isinstance(meta, dict):
+            yield meta
 
 
 def set_aside(folder: Path) -> Path:

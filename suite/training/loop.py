@@ -7,7 +7,7 @@ import shutil
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from suite.training import checkpoints
 from suite.training.adam import Adam
 from suite.training.baseline import Baseline
 from suite.training.budgets import BUDGETS, PRECISIONS
+from suite.training.counting import Effort
 from suite.training.feed import Feed
 from suite.training.terms import Terms
 
@@ -40,12 +41,16 @@ class TrainingReport:
         images: Images presented.
         seconds: Wall time, that of interrupted runs up to their last epoch checkpoint included.
         curves: Term of the loss -> [(step, mean over the epoch that ends there), ...].
+        flops: Operations of all of it, those of the steps scaled up from a sample.
+        backward: Those of them that computed gradients.
     """
 
     steps: int = 0
     images: int = 0
     seconds: float = 0.0
     curves: dict[str, list[tuple[int, float]]] = field(default_factory=dict)
+    flops: int = 0
+    backward: int = 0
 
     @property
     def images_per_second(self) -> float:
@@ -112,6 +117,7 @@ class _Run:
         self.adam: Adam | None = None
         self.epoch = 0
         self.done = TrainingReport()
+        self.effort = Effort()
         self.began = time.perf_counter()
         parameters = [p for p in baseline.parameters() if p.requires_grad]
         trains = bool(parameters) and type(baseline).loss is not Baseline.loss
@@ -124,15 +130,16 @@ class _Run:
     def fit(self) -> None:
         """Closed-form training, where the baseline has any."""
         if type(self.baseline).fit is not Baseline.fit:
-            with global_seed(self.seed, "fit"):
+            with global_seed(self.seed, "fit"), self.effort.counting():
                 self.baseline.fit(self.dataset.train_set(self.labels))
         self._tick()
 
     def begin(self) -> None:
         """Hands over the training split, at a first start and whenever the run goes on."""
         if type(self.baseline).begin is not Baseline.begin:
-            with global_seed(self.seed, "begin"):
+            with global_seed(self.seed, "begin"), self.effort.counting():
                 self.baseline.begin(self.dataset.train_set(self.labels))
+        self._tick()
 
     def epochs(self, resume: Path | None, report: Callable[[dict[str, Any]], None] | None) -> None:
         """Takes all epochs that are still to come."""
@@ -158,13 +165,15 @@ class _Run:
         self.baseline.train()
         first = self.done.steps
         steps = range(first, min(first + self.per_epoch, self.steps))
-        for batch in self.feed.epoch(self.seed, self.epoch, steps, self.steps):
-            with self._autocast():
-                terms = self.baseline.loss(batch)
-            terms_of_epoch.add(terms, self.batch)
-            loss = terms["loss"]
-            adam.zero_grad()
-            loss.mean(dtype=torch.promote_types(loss.dtype, torch.float32)).backward()
+        feed = self.feed.epoch(self.seed, self.epoch, steps, self.steps)
+        for batch, counting in zip(feed, self.effort.steps(len(steps)), strict=True):
+            with counting:
+                with self._autocast():
+                    terms = self.baseline.loss(batch)
+                terms_of_epoch.add(terms, self.batch)
+                loss = terms["loss"]
+                adam.zero_grad()
+                loss.mean(dtype=torch.promote_types(loss.dtype, torch.float32)).backward()
             adam.lr = self.baseline.learning_rate * min(1.0, (1.0 - batch.progress) / ANNEAL)
             adam.step()
         means_of_epoch = terms_of_epoch.close() | self._monitor(batch)
@@ -184,7 +193,8 @@ class _Run:
         if type(self.baseline).after_epoch is Baseline.after_epoch:
             return False
         sets = self.dataset.train_set(self.labels), self.dataset.val_set(self.labels)
-        return bool(self.baseline.after_epoch(self.epoch, *sets))
+        with self.effort.counting():
+            return bool(self.baseline.after_epoch(self.epoch, *sets))
 
     def _seed_epoch(self) -> None:
         """Each epoch has streams of its own, so that an epoch checkpoint needs to keep no generator's state."""
@@ -197,6 +207,7 @@ class _Run:
         now = time.perf_counter()
         self.done.seconds += now - self.began
         self.began = now
+        self.done.flops, self.done.backward = round(self.effort.flops), round(self.effort.backward)
 
     def _progress(self) -> dict[str, Any]:
         done = self.done
@@ -218,8 +229,7 @@ class _Run:
         tensors = {f"model/{name}": tensor for name, tensor in checkpoints.state_of(self.baseline).items()}
         for i, state in adam.state.items():
             tensors |= {f"optimizer/{i}/{key}": value.detach().cpu().contiguous() for key, value in state.items()}
-        done = {"images": self.done.images, "seconds": self.done.seconds, "curves": self.done.curves}
-        checkpoints.write(folder, tensors, {"epoch": self.epoch, "steps": self.done.steps, **done})
+        checkpoints.write(folder, tensors, {"epoch": self.epoch, **asdict(self.done)})
 
     def restore(self, folder: Path) -> bool:
         """Takes up an epoch checkpoint and returns whether there was one; a corrupt one is set aside."""
@@ -240,5 +250,7 @@ class _Run:
                 self.adam.state_of(int(i))[key].copy_(tensor)
         self.epoch = meta["epoch"]
         curves = {name: [(int(s), float(v)) for s, v in points] for name, points in meta["curves"].items()}
-        self.done = TrainingReport(meta["steps"], meta["images"], meta["seconds"], curves)
+        counted = meta.get("flops", 0), meta.get("backward", 0)
+        self.done = TrainingReport(meta["steps"], meta["images"], meta["seconds"], curves, *counted)
+        self.effort = Effort(*counted)
         return True

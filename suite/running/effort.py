@@ -1,0 +1,90 @@
+"""Whether a model got all that it knows from the budget's training, by what that cost and what it left behind."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from suite.records import GIVEN_WEIGHTS, OWN_TRAINING
+from suite.training import BUDGETS, checkpoints
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from suite.data import Dataset
+    from suite.planning import Trial
+
+#: A training may cost so much of its budget before its row is marked. The loop's own steps cost 0.2 to 1.02 of it.
+MARGIN = 1.2
+#: Passes over the training split that a closed form may take on top, each at the price of coding an image or of its
+#: share in a covariance of the pixels, whichever is more: a mixture's EM takes up to 13 of these.
+PASSES = 100
+
+
+def marks(
+    trial: Trial, note: Mapping[str, Any], flops_per_image: int | None, dataset: Dataset, learns: bool, folder: Path
+) -> dict[str, str]:
+    """Returns the flags of a model, each with a note that says why.
+
+    Args:
+        trial: What is run.
+        note: What its checkpoint says of the training.
+        flops_per_image: Operations of coding one image without noise.
+        dataset: What it was trained on.
+        learns: Whether it has a loss.
+        folder: Of its checkpoint; those of other seeds lie beside it.
+    """
+    found = {}
+    files = trial.baseline.static.get("files", ())
+    if files:
+        found[GIVEN_WEIGHTS] = f"{GIVEN_WEIGHTS}: its files {', '.join(files)}"
+    elif learns and (same := sorted(_same_weights(note, folder.parent))):
+        seeds = ", ".join(map(str, same))
+        found[GIVEN_WEIGHTS] = f"{GIVEN_WEIGHTS}: trained with other seeds ({seeds}), its parameters are the same"
+    times = overspent(note, flops_per_image, trial.cells[0].budget, dataset)
+    if times:
+        found[OWN_TRAINING] = f"{OWN_TRAINING}: {times:.3g} times the operations of its budget's images"
+    return found
+
+
+def overspent(note: Mapping[str, Any], flops_per_image: int | None, budget: str, dataset: Dataset) -> float:
+    """Returns how many times its budget a training cost; 0 where it kept to it, or where there is nothing to compare.
+
+    An image that is presented costs its coding and twice that for the gradients. Gradients are held against that alone,
+    whoever takes them. What takes none, a closed form or a clustering, has ``PASSES`` besides.
+    """
+    if not flops_per_image or "training_flops" not in note:
+        return 0.0
+    images = max(BUDGETS[budget], note["images"])
+    gradients = note["backward_flops"] / (2 * flops_per_image * images)
+    covariance = 2 * dataset.spec.pixels**2
+    closed = PASSES * len(dataset.train) * max(flops_per_image, covariance)
+    whole = note["training_flops"] / (3 * flops_per_image * images + closed)
+    return times if (times := max(gradients, whole)) > MARGIN else 0.0
+
+
+def fingerprint(tensors: Iterable[Tensor]) -> str:
+    """Returns the SHA-256 of tensors; of none, an empty string."""
+    digest, empty = hashlib.sha256(), True
+    for tensor in tensors:
+        raw = tensor.detach().cpu().contiguous()
+        digest.update(f"{tuple(raw.shape)} {raw.dtype}".encode())
+        digest.update(raw.flatten().view(torch.uint8).numpy().tobytes() if raw.numel() else b"")
+        empty = False
+    return "" if empty else digest.hexdigest()
+
+
+def _same_weights(note: Mapping[str, Any], folder: Path) -> Iterator[int]:
+    """Yields the other seeds whose checkpoints in a workspace hold the same weights of the same model."""
+    if not note.get("weights"):
+        return
+    mine = dict(note["ingredients"])
+    seed = mine.pop("seed", None)
+    for other in checkpoints.notes(folder):
+        theirs = dict(other.get("ingredients", {}))
+        if (found := theirs.pop("seed", None)) != seed and theirs == mine and other.get("weights") == note["weights"]:
+            yield found

@@ -1,0 +1,138 @@
+"""What a training costs: exact where arithmetic gives it, and without a trace in the numbers."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from suite import data, training
+from suite.contract import Baseline, Batch, DataSpec, TrainSet
+from suite.training import counting
+from suite.training.counting import Counter, Effort
+
+#: Of a linear layer of 784 x 4 on one image.
+LAYER = 2 * 784 * 4
+
+
+class Linear(Baseline):
+    """Two linear layers, whose training costs 5 times one of them: the first one's input needs no gradient."""
+
+    batch_size = 100
+
+    def __init__(self, spec: DataSpec) -> None:
+        super().__init__(spec)
+        self.encoder, self.decoder = nn.Linear(spec.pixels, 4), nn.Linear(4, spec.pixels)
+
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        logits = self.decoder(self.encoder(batch.x.flatten(1))).view_as(batch.x)
+        return {"loss": F.binary_cross_entropy_with_logits(logits, batch.x, reduction="none").sum((1, 2, 3))}
+
+    def encode(self, x: Tensor) -> dict[str, Any]:
+        return {"z": self.encoder(x.flatten(1))}
+
+    def decode(self, values: Any) -> Tensor:
+        return self.decoder(values["z"]).view(-1, *self.spec.shape)
+
+
+class Beside(Linear):
+    """The same with a pass over the images in each of the other methods, with gradients in one of them."""
+
+    def fit(self, train: TrainSet) -> None:
+        self.encoder(train.grey.flatten(1)).sum().backward()
+
+    def begin(self, train: TrainSet) -> None:
+        with torch.inference_mode():
+            self.encoder(train.grey.flatten(1))
+
+    def after_epoch(self, epoch: int, train: TrainSet, val: TrainSet) -> bool:
+        with torch.no_grad():
+            self.encoder(train.grey.flatten(1))
+        return False
+
+
+@pytest.fixture(scope="module")
+def digits() -> data.Dataset:
+    return data.load("digits")
+
+
+@pytest.fixture(autouse=True)
+def _two_epochs(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.set_num_threads(1)
+    monkeypatch.setitem(training.BUDGETS, "two epochs", 2_400)
+
+
+def trained(cls: type[Baseline], dataset: data.Dataset, **options: Any) -> tuple[Baseline, training.TrainingReport]:
+    model = training.Recipe(cls, dataset.spec).build()
+    return model, training.train(model, dataset, seed=0, budget="two epochs", **options)
+
+
+def test_steps_are_counted_from_a_sample_and_scaled_up(digits: data.Dataset) -> None:
+    _, report = trained(Linear, digits)
+    assert (report.flops, report.backward) == (2_400 * 5 * LAYER, 2_400 * 3 * LAYER)
+
+
+def test_what_happens_beside_the_steps_is_counted_whole(digits: data.Dataset) -> None:
+    _, steps = trained(Linear, digits)
+    _, report = trained(Beside, digits)
+    assert report.flops - steps.flops == (2 + 1 + 2) * 1_200 * LAYER  # fit with its gradient, begin, two epochs
+    assert report.backward - steps.backward == 1_200 * LAYER
+
+
+def test_counting_every_step_and_hardly_any_give_the_same_bits(
+    digits: data.Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sparse, first = trained(Linear, digits)
+    monkeypatch.setattr(counting, "SHARE", 1)
+    dense, second = trained(Linear, digits)
+    assert all(torch.equal(a, b) for a, b in zip(sparse.parameters(), dense.parameters(), strict=True))
+    assert (first.curves, first.flops) == (second.curves, second.flops)
+
+
+def test_which_steps_are_counted_is_not_the_seeds_to_say() -> None:
+    def drawn() -> list[int]:
+        torch.manual_seed(0)
+        before = torch.get_rng_state()
+        weighty = [i for i, step in enumerate(Effort().steps(320)) if hasattr(step, "gen")]
+        assert torch.equal(torch.get_rng_state(), before)
+        return weighty
+
+    first, *others = (drawn() for _ in range(5))
+    assert len(first) == 10
+    assert any(other != first for other in others)
+
+
+def test_a_run_that_goes_on_has_counted_what_came_before(
+    digits: data.Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Stop(Exception):
+        pass
+
+    def stop(state: dict[str, Any]) -> None:
+        if stopping and state["epoch"] == 2:
+            raise Stop
+
+    stopping = True
+    monkeypatch.setattr("suite.training.loop.SAVE_SECONDS", 0.0)
+    with pytest.raises(Stop):
+        trained(Beside, digits, resume=tmp_path / "resume", report=stop)
+    stopping = False
+    _, whole = trained(Beside, digits)
+    _, resumed = trained(Beside, digits, resume=tmp_path / "resume")
+    assert replace(resumed, seconds=0).backward == whole.backward
+    assert resumed.flops == whole.flops + 1_200 * LAYER  # ``begin`` once more
+
+
+def test_an_operator_that_its_formula_does_not_know_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*args: Any, **kwargs: Any) -> int:
+        raise ValueError("an odd shape")
+
+    monkeypatch.setitem(counting.flop_registry, torch.ops.aten.mm, fails)
+    with Counter() as counter:
+        assert torch.equal(torch.eye(3) @ torch.ones(3, 2), torch.ones(3, 2))
+    assert counter.flops == 0
