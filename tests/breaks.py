@@ -521,8 +521,8 @@ BREAKS = (
     Break(
         "a record leaves out what was odd",
         "suite/running/trial.py",
-        "flags=list(dict.fromkeys([*score.flags, *model.subject.flags])),",
-        "flags=list(score.flags),",
+        "flags=list(dict.fromkeys([*model.marks, *score.flags, *model.subject.flags])),",
+        "flags=list(dict.fromkeys([*model.marks, *score.flags])),",
         "running/test_trial.py::"
         "test_what_was_odd_about_a_model_when_it_was_priced_stands_in_the_record_of_that_task_alone",
     ),

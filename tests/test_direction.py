@@ -43,7 +43,7 @@ OUTSIDE = {"baselines": {"suite.contract"}, "tasks": {"suite.contract", "suite.m
 
 #: Imports that these files alone may hold.
 ALONE = {
-    "ray": ("suite/running/cluster.py", "suite/running/connection.py"),
+    "ray": ("suite/running/ray_environment.py",),
     "mlflow": ("suite/tracking/store.py",),
 }
 
@@ -216,11 +216,7 @@ def test_every_import_of_the_house_goes_down() -> None:
         ("suite/measuring/priors.py", "from suite.measuring.coding import nothing", "nothing, which is not there"),
         ("suite/measuring/priors.py", "from suite.training.loop import train", "past the face of training"),
         ("suite/boards/rows.py", "import mlflow", "for suite/tracking/store.py alone"),
-        (
-            "suite/boards/rows.py",
-            "import ray.tune",
-            "running/cluster.py and suite/running/connection.py alone",
-        ),
+        ("suite/boards/rows.py", "import ray.tune", "for suite/running/ray_environment.py alone"),
         ("suite/boards/rows.py", "from suite.tasks import reconstruction", "names a single task"),
         ("tasks/spectrum.py", "from suite.measuring.coding import draw", "tasks/spectrum.py"),
         ("tasks/spectrum.py", "from tasks import transfer", "tasks/spectrum.py"),

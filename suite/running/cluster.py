@@ -20,7 +20,7 @@ from suite.running.connection import check_feasible, check_nodes, connected, kil
 from suite.running.executor import Execution, Observer, Tally
 from suite.running.interrupt import interruptible
 from suite.running.likeness import likeness, refusal
-from suite.running.ray_environment import ray_environment
+from suite.running.ray_environment import load_ray, load_tune, ray_environment
 from suite.running.vigil import watched
 
 if TYPE_CHECKING:
@@ -80,8 +80,7 @@ def _died(died: Callable[[str], object], joined: bool, cause: str) -> None:
 
 def _fit(tallies: Sequence[Tally], execution: Execution, scratch: Path, remote: bool) -> str | None:
     """Runs one Tuner over the trials; returns why Ray gave up, or None."""
-    import ray
-    from ray import tune
+    ray, tune = load_ray(), load_tune()
 
     trials = [dataclasses.replace(tally.trial, cells=tuple(tally.left.values())) for tally in tallies]
     parcel = ray.cloudpickle.dumps(trials)  # another engine may be unable to open it
@@ -112,7 +111,7 @@ def _compared() -> Callable[..., None]:
 
     It travels by value, with all that it needs to compare.
     """
-    import ray
+    ray = load_ray()
 
     ray.cloudpickle.register_pickle_by_value(likenesses)
     here = likeness()
@@ -121,7 +120,7 @@ def _compared() -> Callable[..., None]:
         import json
         import platform
 
-        from ray import tune
+        tune = load_tune()
 
         if fault := refusal(here, scratch):
             tune.report({"refused": json.dumps({"host": platform.node(), "fault": fault})})
@@ -135,8 +134,7 @@ def _compared() -> Callable[..., None]:
 
 def _work(index: int, trials: bytes, scratch: Path, memory: float | None) -> None:
     """One trial in a worker."""
-    import ray
-    from ray import tune
+    ray, tune = load_ray(), load_tune()
 
     from suite.running.worker import work
 
@@ -150,11 +148,12 @@ def _note(scratch: Path, index: int) -> Path:
 
 def _callback(tallies: Sequence[Tally], scratch: Path) -> Any:
     """Returns the Tune callback that passes on what the trials report."""
-    from ray import tune
-
     from suite.records import Record
 
-    class Watch(tune.Callback):
+    tune = load_tune()
+    base: Any = tune.Callback
+
+    class Watch(base):
         failure: BaseException | None = None
 
         def on_trial_result(self, iteration: int, trials: list, trial: Any, result: dict, **info: Any) -> None:
@@ -196,7 +195,7 @@ def _callback(tallies: Sequence[Tally], scratch: Path) -> Any:
 
 def _cause(trial: Any, note: Path, tally: Tally) -> tuple[str, str, str]:
     """Returns (status, reason, stack) of a Tune trial that ended with an error."""
-    import ray
+    ray = load_ray()
 
     try:
         error = ray.cloudpickle.loads(Path(trial.pickled_error_file).read_bytes())

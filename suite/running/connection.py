@@ -14,7 +14,7 @@ from suite.errors import UserError
 from suite.running import likeness as likenesses
 from suite.running.executor import Execution
 from suite.running.likeness import likeness, refusal
-from suite.running.ray_environment import python_path
+from suite.running.ray_environment import load_ray, python_path
 
 #: Ray's own object store holds nothing but the trials' sources.
 OBJECT_STORE_BYTES = 256 * 2**20
@@ -27,7 +27,7 @@ ANSWER_SECONDS = 120.0
 def connected(execution: Execution) -> Iterator[bool]:
     """Starts a private Ray, or joins the one at ``address`` (or of this process); yields whether it was joined."""
     try:
-        import ray
+        ray = load_ray()
     except ImportError as error:
         raise UserError(f"Ray cannot be imported ({error}); use --executor local") from error
     if ray.is_initialized():
@@ -44,7 +44,7 @@ def _start(execution: Execution) -> None:
     Raises:
         UserError: If it does not start, or nobody answers at the address.
     """
-    import ray
+    ray = load_ray()
 
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "CRITICAL"}
     try:
@@ -80,7 +80,7 @@ def _ended() -> Iterator[None]:
     A node that is interrupted while it starts is killed by Ray before it has ended its agents, and these would only
     notice a minute later.
     """
-    import ray
+    ray = load_ray()
 
     processes: list[Any] = []
     try:
@@ -138,13 +138,10 @@ def _knock(address: str) -> None:
     if not port.isdigit() or "/" in host:
         return
     socket.create_connection((host, int(port)), timeout=5).close()
-    from ray.exceptions import AuthenticationError
-
+    ray = load_ray()
     try:
-        from ray._raylet import GcsClient  # type: ignore[attr-defined]
-
-        GcsClient(address=address)
-    except AuthenticationError as error:
+        ray._raylet.GcsClient(address=address)
+    except ray.exceptions.AuthenticationError as error:
         has = os.environ.get("RAY_AUTH_TOKEN") and os.environ.get("RAY_AUTH_MODE") == "token"
         what = "refuses this token" if has else "asks for a token"
         raise UserError(f"the Ray cluster at '{address}' {what}: set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN") from error
@@ -154,7 +151,7 @@ def _knock(address: str) -> None:
 
 def parts() -> dict[str, tuple[str, int]]:
     """Returns what of Ray this process cannot do without, for people -> host and port."""
-    import ray
+    ray = load_ray()
 
     context = ray.get_runtime_context()
     host, _, port = context.gcs_address.rpartition(":")
@@ -167,7 +164,7 @@ def parts() -> dict[str, tuple[str, int]]:
 
 def check_feasible(execution: Execution) -> None:
     """Checks that some node can hold a trial: Ray would wait for one for ever."""
-    import ray
+    ray = load_ray()
 
     need = {"CPU": float(execution.threads), "GPU": execution.gpus_per_trial}
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
@@ -184,8 +181,7 @@ def check_nodes(execution: Execution, scratch: Path) -> None:
     Raises:
         UserError: Naming each node that differs.
     """
-    import ray
-    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+    ray = load_ray()
 
     here, folder = likeness(), str(scratch)
     ray.cloudpickle.register_pickle_by_value(likenesses)
@@ -196,7 +192,7 @@ def check_nodes(execution: Execution, scratch: Path) -> None:
     asked = {}
     for node in ray.nodes():
         if node["Alive"] and node["Resources"].get("CPU", 0) >= execution.threads:
-            there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+            there = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
             question = ray.remote(num_cpus=0, max_retries=0)(ask).options(scheduling_strategy=there)
             asked[f"{node['NodeManagerHostname']} ({node['NodeManagerAddress']})"] = question.remote()
     faults = {name: _answer(question) for name, question in asked.items()}
@@ -206,7 +202,7 @@ def check_nodes(execution: Execution, scratch: Path) -> None:
 
 
 def _answer(question: Any) -> str:
-    import ray
+    ray = load_ray()
 
     try:
         return str(ray.get(question, timeout=ANSWER_SECONDS))
