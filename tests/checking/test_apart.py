@@ -30,7 +30,7 @@ def test_findings_come_from_another_process(tmp_path: Path) -> None:
     path.write_text(TASK.format(body="open(__file__ + '.pid', 'w').write('x') if False else os.getpid()"))
     found = list(check_apart(str(path)))
     assert {finding.status for finding in found} == {"pass"}
-    assert [finding.check for finding in found][0] == "declarations"
+    assert found[0].check == "declarations"
 
 
 def test_a_process_that_ends_before_its_last_verdict_has_not_passed(tmp_path: Path) -> None:
