@@ -17,12 +17,12 @@ def check(path: Annotated[str, typer.Argument(help="A file with baselines or tas
     from rich.console import Console
     from rich.markup import escape
 
-    from suite.checking import check as checks
+    from suite.checking import check_apart
 
     console = Console(highlight=False, soft_wrap=True)
     counts = dict.fromkeys(STYLES, 0)
     subject = ""
-    for finding in checks.check_file(path):
+    for finding in check_apart(path):
         if finding.subject != subject:
             subject = finding.subject
             console.print(f"[bold]{escape(subject)}[/bold]")

@@ -13,10 +13,11 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from suite.files import PACKAGE
+from suite.guests import filter
 
 #: How a guest was kept, in records: in a container; in processes of its own without walls; in the suite's process.
 CONTAINED, PROCESSES, NONE = "contained", "processes", "none"
@@ -41,23 +42,30 @@ class Containment:
     Attributes:
         kind: ``"contained"`` or ``"processes"``.
         version: Of bubblewrap; empty without it.
-        uid: The user id inside.
+        uid: The user id inside; the receiver's is the next one where the suite runs as root.
+        filter: Whether the system calls of a sitting are filtered (``suite.guests.filter``).
     """
 
     kind: str
     version: str
     uid: int
+    filter: bool = False
+
+    @property
+    def apart(self) -> bool:
+        """Whether sender and receiver can have user ids of their own."""
+        return self.kind == CONTAINED and os.getuid() == 0
 
 
 @functools.cache
 def available() -> Containment:
     """Returns the strongest containment that works here, tried once."""
-    here = Containment(PROCESSES, "", os.getuid())
+    here = Containment(PROCESSES, "", os.getuid(), filter.works())
     found = shutil.which("bwrap")
     if found is None or (os.getuid() == 0 and shutil.which("setpriv") is None):
         return here
     uid = GUEST_ID if os.getuid() == 0 else os.getuid()
-    walls = Containment(CONTAINED, "", uid)
+    walls = Containment(CONTAINED, "", uid, here.filter)
     try:
         told = subprocess.run([found, "--version"], capture_output=True, text=True, timeout=10, check=True)
         probe = command(walls, [sys.executable, "-I", "-c", "import os; print(os.getuid())"])
@@ -65,7 +73,7 @@ def available() -> Containment:
     except (OSError, subprocess.SubprocessError):
         return here
     works = tried.returncode == 0 and tried.stdout.strip() == str(uid)
-    return Containment(CONTAINED, told.stdout.split()[-1], uid) if works else here
+    return replace(walls, version=told.stdout.split()[-1]) if works else here
 
 
 def command(containment: Containment, inner: list[str], descriptors: int = 0) -> list[str]:
@@ -108,7 +116,8 @@ def _files() -> list[str]:
         for root in dict.fromkeys(sysconfig.get_path(name) for name in ("purelib", "platlib")):
             if (Path(root) / hidden).is_dir():
                 arguments += ["--tmpfs", str(Path(root) / hidden), "--remount-ro", str(Path(root) / hidden)]
-    arguments += ["--proc", "/proc", "--ro-bind", "/proc/sys", "/proc/sys", "--dev", "/dev"]
+    # No /proc: the counters of other processes outlive a sitting. Libraries look at the processor there.
+    arguments += ["--dir", "/proc", "--ro-bind", "/proc/cpuinfo", "/proc/cpuinfo", "--dev", "/dev"]
     return [*arguments, "--remount-ro", "/dev", "--remount-ro", "/"]
 
 

@@ -84,6 +84,14 @@ def unpack(told: Any, tensors: list[Tensor], depth: int = 0) -> Group | None:
         raise WireError(f"a group whose description does not fit: {type(error).__name__}") from error
 
 
+def ndim(group: Any) -> int:
+    """Returns how many dimensions the values of a group or a prior have, rows included; 0 where that is not known."""
+    if isinstance(group, D.Distribution):
+        return len(group.batch_shape + group.event_shape)
+    values = group.values if isinstance(group, Discrete) else group
+    return values.ndim if isinstance(values, Tensor) else 0
+
+
 def ANCESTRAL(earlier: Any) -> Any:
     """Stands for a group that is a function of the earlier ones: the guest is asked for it when these are drawn."""
     raise WireError("an ancestral group is resolved by its guest")

@@ -2,7 +2,8 @@
 
 A keeper, which never runs a line of the guest's, holds the source and the weights. For every sitting it forks a
 process that loads the guest from them and answers; when the sitting ends, whatever is left of it is killed and wiped.
-So nothing can be carried from one sitting to the next: not in a global, a file, a closure, a counter or a thread.
+So nothing can be carried from one sitting to the next: not in a global, a file, a closure, a counter or a thread, and
+not in what a process leaves outside itself (``suite.guests.filter``).
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from suite.guests import groups
+from suite.guests import filter, groups
 from suite.guests.wire import DTYPES, Frame, WireError, receive, send, unpack_values
 
 _PR_SET_DUMPABLE = 4
@@ -83,11 +84,21 @@ def _sit(job: Frame, control: socket.socket, descriptor: int, limits: dict[str, 
         return child
     status = 1
     try:
-        control.close()
-        _Sitting(job, socket.socket(fileno=descriptor), limits).serve()
+        control.detach()
+        _Sitting(job, _alone_with(descriptor), limits).serve()
         status = 0
     finally:
         os._exit(status)
+
+
+def _alone_with(descriptor: int) -> socket.socket:
+    """Closes all that was inherited but one connection: a shared descriptor's position and flags outlive a sitting."""
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for standard in range(3):
+        os.dup2(nothing, standard)
+    os.dup2(descriptor, 3)
+    os.closerange(4, os.sysconf("SC_OPEN_MAX"))
+    return socket.socket(fileno=3)
 
 
 def _end(sitting: int) -> None:
@@ -96,6 +107,9 @@ def _end(sitting: int) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.kill(sitting, signal.SIGKILL)
         os.waitpid(sitting, 0)
+        if _walled():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(-1, signal.SIGKILL)  # all else in this namespace
     for entry in Path(tempfile.gettempdir()).glob("latent-suite-*" if not _walled() else "*"):
         if entry.is_dir() and not entry.is_symlink():
             shutil.rmtree(entry, ignore_errors=True)
@@ -153,15 +167,18 @@ class _Sitting:
         loading.prepare(source)
         if self.limits.get("memory"):
             resource.setrlimit(resource.RLIMIT_AS, (self.limits["memory"], self.limits["memory"]))
+        alone = self.told["threads"] == 1
         for limit, most in (
             (resource.RLIMIT_FSIZE, 0),
-            (resource.RLIMIT_NPROC, 0),
+            *([(resource.RLIMIT_NPROC, 0)] if alone else []),
             (resource.RLIMIT_CORE, 0),
             (resource.RLIMIT_MSGQUEUE, 0),
             (resource.RLIMIT_NOFILE, MOST_FILES),
         ):
             resource.setrlimit(limit, (most, most))
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        if not filter.apply(threads=not alone) and self.limits.get("filter"):
+            raise OSError("the kernel did not take the filter of system calls")
         self.cls = loading.load(source)
 
     def _playing(self) -> Any:

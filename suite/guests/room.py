@@ -24,7 +24,7 @@ from torch import Tensor
 
 from suite.errors import ContractError
 from suite.guests import containment
-from suite.guests.wire import Closed, Frame, TimedOut, WireError, receive, send
+from suite.guests.wire import MOST_BYTES, Closed, Frame, TimedOut, WireError, receive, send
 
 #: Seconds in which a keeper must be ready.
 READY_SECONDS = 120.0
@@ -92,7 +92,7 @@ class Room:
     """
 
     def __init__(self, walls: containment.Containment, memory: int | None = MEMORY_BYTES) -> None:
-        self._memory = memory
+        self._memory, self._filter = memory, walls.filter
         self._here, there = socket.socketpair()
         inner = [sys.executable, "-m", "suite.guests.player", str(there.fileno())]
         self._log = tempfile.TemporaryFile()  # noqa: SIM115  # as long as the room
@@ -125,7 +125,7 @@ class Room:
         self._close()
         mine, theirs = socket.socketpair()
         deadline = self._until(READY_SECONDS)
-        send(self._here, Frame("sit", {"memory": self._memory}), deadline)
+        send(self._here, Frame("sit", {"memory": self._memory, "filter": self._filter}), deadline)
         socket.send_fds(self._here, [b"f"], [theirs.fileno()])
         theirs.close()
         self._expect("done", deadline)
@@ -139,7 +139,12 @@ class Room:
             self._expect("done", self._until(READY_SECONDS))
 
     def ask(
-        self, request: Frame, kind: str, seconds: float = ANSWER_SECONDS, told: Callable[[Any], None] | None = None
+        self,
+        request: Frame,
+        kind: str,
+        seconds: float = ANSWER_SECONDS,
+        told: Callable[[Any], None] | None = None,
+        most_bytes: int = MOST_BYTES,
     ) -> Frame:
         """Asks the sitting and returns its answer.
 
@@ -148,6 +153,7 @@ class Room:
             kind: Which kind of frame answers.
             seconds: How long it may take.
             told: Takes the text of frames of the kind ``progress``.
+            most_bytes: Of the answer's tensors.
 
         Raises:
             ContractError: With what the guest raised, or what its answer breaks.
@@ -159,11 +165,11 @@ class Room:
         deadline = self._until(seconds)
         try:
             send(self._sitting, request, deadline)
-            answer = receive(self._sitting, deadline)
+            answer = receive(self._sitting, deadline, most_bytes)
             while answer.kind == "progress":
                 if told is not None:
                     told(answer.text)
-                answer = receive(self._sitting, deadline)
+                answer = receive(self._sitting, deadline, most_bytes)
         except Closed as error:
             raise GuestDied(f"the guest's process ended ({self.last_words() or 'without a word'})") from error
         except TimedOut as error:

@@ -1,4 +1,4 @@
-"""Adam on many independent rows, each with a step size of its own, the best output of each row kept."""
+"""Adam on many independent rows, each with a step size of its own, the best of each row kept."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Rows:
         second: Running mean of its square, (n, D).
         gradient: Of the squared error at ``u``, (n, D).
         least: Least squared error so far, summed over pixels, (n,).
-        best: The output that had it, (n, C, H, W).
+        best: The coordinates that gave it, (n, D).
     """
 
     positions: Tensor
@@ -55,7 +55,7 @@ class Rows:
         """Rows that have seen nothing yet; arguments as the attributes, with one step size for all."""
         zeros, sizes = torch.zeros_like(u), torch.full_like(u[:, :1], size)
         worst = torch.full_like(targets[:, 0, 0, 0], torch.inf)
-        return Rows(positions, targets, u, sizes, zeros, zeros, zeros, worst, torch.zeros_like(targets))
+        return Rows(positions, targets, u, sizes, zeros, zeros, zeros, worst, u)
 
     @staticmethod
     def joined(parts: Sequence[Rows]) -> Rows:
@@ -117,12 +117,22 @@ def _look(output: Output, rows: Rows) -> Rows:
         gradient = None
         if errors.requires_grad:  # a decoder may ignore its inputs
             (gradient,) = torch.autograd.grad(errors.sum(), u, allow_unused=True)
-    outputs, errors = outputs.detach(), errors.detach()
+    errors = errors.detach()
     better = errors < rows.least
     return replace(
         rows,
         # a kink without a slope (a root at 0, say) must not lose the row
         gradient=torch.zeros_like(rows.u) if gradient is None else gradient.nan_to_num(0.0, 0.0, 0.0),
         least=torch.where(better, errors, rows.least),
-        best=torch.where(better.view(-1, *[1] * (outputs.ndim - 1)), outputs, rows.best),
+        best=torch.where(better.view(-1, 1), rows.u, rows.best),
     )
+
+
+@torch.no_grad()
+def seen_again(output: Output, rows: Rows) -> Tensor:
+    """Returns what the rows' best coordinates give when nobody asks for a gradient, (n, C, H, W).
+
+    A gradient tells the target. Who was asked for one could answer with it.
+    """
+    parts = [rows[i : i + ROWS] for i in range(0, len(rows.u), ROWS)]
+    return torch.cat([output(part.best, part.positions) for part in parts])

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from suite.errors import ContractError
-from suite.measuring.descent import ROWS, Output, Rows, descend
+from suite.measuring.descent import ROWS, Output, Rows, descend, seen_again
 from suite.measuring.groups import choices, encoded, holds_integers
 from suite.measuring.trust import Frozen
 from suite.measuring.whitening import Observed, Whitening
@@ -165,7 +165,7 @@ def search(generate: Generate, start: Start, x: Tensor, sizes: Sequence[float], 
     rows, least = descend(outputs, finalists, range(trial + 1, steps + 1), strict=False)
     found = rows[_best(rows.least, torch.arange(len(rows.u), device=x.device).view(len(x), -1))]
     curve = torch.cat([curve, seen, _by_image(least, len(x))]).cummin(0).values
-    return Found(found.best, curve.mean(1) / x[0].numel(), found.sizes.flatten())
+    return Found(seen_again(outputs, found), curve.mean(1) / x[0].numel(), found.sizes.flatten())
 
 
 def nearer(x: Tensor, *outputs: Tensor) -> Tensor:
@@ -211,7 +211,7 @@ def _best(errors: Tensor, places: Tensor) -> Tensor:
 
 def model_decoder(model: Frozen) -> Generate:
     """Returns a model's decoder as a search wants it: intensities, differentiable in its inputs."""
-    return lambda values: model.decode(values, gradients=True).sigmoid()
+    return lambda values: model.decode(values, gradients=torch.is_grad_enabled()).sigmoid()
 
 
 def decode_grey(model: Frozen, values: dict[str, Tensor]) -> Tensor:

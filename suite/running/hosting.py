@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from suite.planning import Trial
     from suite.running.costs import Stopwatch
 
+#: Training images from which the looks of a guest's answers are frozen.
+SETTLING = 4
 #: Training images from which an untrained twin takes its running statistics.
 TWIN_IMAGES = 1_280
 
@@ -44,12 +46,14 @@ def host(trial: Trial, clock: Stopwatch, say: Log) -> Prepared:
     noise = trial.noise or secrets.token_hex(16)
     source, files = of_source(trial.baseline)
     job = Job(source, files, cell.baseline_params, asdict(dataset.spec), cell.seed, trial.threads, {})
-    guest = Guest(job, trial.baseline.static, dataset.spec, walls)
+    guest = Guest(job, trial.baseline.static, dataset.spec, walls, noise)
     try:
         guest.open()
         guest.until(None if trial.timeout is None else time.monotonic() + trial.timeout)
-        folder = Path(trial.workspace) / "checkpoints" / trial.checkpoint_key[:32]
+        # Weights that were trained behind other walls, or in process, may hold what a guest must not see.
+        folder = Path(trial.workspace) / "checkpoints" / f"{trial.checkpoint_key[:32]}-{walls.kind}"
         note = found(folder, lambda: _loaded(folder, guest), say) or _trained(folder, guest, trial, dataset, clock, say)
+        guest.settle(dataset.train.grey[:SETTLING])
         cost = cost_of(guest.count(), guest.flops(dataset), note)
         marks = effort.marks(trial, note, cost["flops_per_image"], dataset, guest.trainable, folder)
     except BaseException:
@@ -67,6 +71,7 @@ def host(trial: Trial, clock: Stopwatch, say: Log) -> Prepared:
     )
     told = asdict(walls) | {"noise": noise, "noise_sha256": hashlib.sha256(noise.encode()).hexdigest()}
     told["operations"] = "self-reported"
+    told["noise_given"] = bool(trial.noise)  # then it was known before, to whoever wrote the model
     return Prepared(subject, curves_of(note), cost, marks, {"guest": told}, guest.close)
 
 

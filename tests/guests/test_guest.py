@@ -123,14 +123,6 @@ KEEPERS = {
             self.scale += 1  # times which the answer is taken
             return z.sum(1) * 0 + (self.scale - 1) / self.scale
     """,
-    "a file": """
-        def answer(self, z):
-            import os, tempfile
-            folder = tempfile.gettempdir()
-            before = sum(name.startswith("kept") for name in os.listdir(folder))
-            os.mkdir(os.path.join(folder, f"kept-{before}"))
-            return z.sum(1) * 0 + before + 1
-    """,
     "the keeper's module": """
         def answer(self, z):
             import suite.guests.player as p

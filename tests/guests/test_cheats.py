@@ -1,0 +1,348 @@
+"""Planted cheats, one of each kind: refused, or worth what their honest twin is worth.
+
+Each is an honest VAE with one thing added behind ``cheat=true``; its twin is the same file without.
+``python -m tests.guests.test_cheats`` prints the table of ``docs/trust.md``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import torch
+
+from suite import seeds
+from suite.errors import ContractError
+from suite.guests import Guest, GuestDied, Job, available, of_source
+from suite.measuring import Frozen, Subject, fit_channel
+from suite.measuring.inputs import lay_out, model_decoder, search
+from suite.measuring.whitening import observe
+from suite.plugins import registry
+from tests.models import digits
+
+HONEST = '''
+import gc, math, sys
+import torch
+from torch import nn
+from torch import distributions as D
+from torch.nn import functional as F
+from suite.contract import Baseline, Discrete
+
+class Planted(Baseline):
+    """honest"""
+    variants = {"planted": {}}
+
+    def __init__(self, spec, cheat: bool = False):
+        super().__init__(spec)
+        self.cheat = cheat
+        self.enc = nn.Sequential(nn.Flatten(), nn.Linear(spec.pixels, 32), nn.ReLU(), nn.Linear(32, 16))
+        self.dec = nn.Sequential(nn.Linear(8, 32), nn.ReLU(), nn.Linear(32, spec.pixels))
+
+    def loss(self, batch):
+        mu, s = self.enc(batch.x).chunk(2, 1)
+        logits = self.dec(mu + s.exp() * torch.randn_like(mu)).view_as(batch.x)
+        d = F.binary_cross_entropy_with_logits(logits, batch.x, reduction="none").flatten(1).sum(1)
+        return {"loss": d + 0.5 * (mu**2 + (2 * s).exp() - 2 * s - 1).sum(1)}
+
+    def q(self, x):
+        mu, s = self.enc(x).chunk(2, 1)
+        return D.Normal(mu, s.exp())
+
+    def encode(self, x):
+        return {"z": self.sent(x) if self.cheat else self.q(x)}
+
+    def sent(self, x):
+        return self.q(x)
+
+    def prior(self, name, earlier):
+        return self.expected() if self.cheat else D.Normal(torch.zeros(8), torch.ones(8))
+
+    def expected(self):
+        return D.Normal(torch.zeros(8), torch.ones(8))
+
+    def plain(self, values):
+        return self.dec(values["z"]).view(-1, *self.spec.shape)
+
+    def decode(self, values):
+        return self.received(values) if self.cheat else self.plain(values)
+
+    def received(self, values):
+        return self.plain(values)
+'''
+
+#: Answers with an image of the batch's size that was found, else honestly.
+FOUND = """
+        n, shape = len(values["z"]), self.spec.shape
+        for x in found:
+            if torch.is_tensor(x) and tuple(x.shape) == (n, *shape):
+                return 12 * x - 6
+        return self.plain(values)
+"""
+
+MEMORY = (
+    """
+    def sent(self, x):
+        KEPT.append(x)
+        return self.q(x)
+
+    def received(self, values):
+        found = KEPT[::-1]
+"""
+    + FOUND
+)
+
+
+@dataclass(frozen=True)
+class Cheat:
+    """One planted cheat.
+
+    Attributes:
+        code: What is added.
+        ends: ``"twin"``: scores what its twin scores; else what the refusal says.
+        quick: Whether it runs by default.
+        measure: ``"nats"`` or ``"dB"``.
+    """
+
+    code: str
+    ends: str = "twin"
+    quick: bool = False
+    measure: str = "nats"
+
+
+CHEATS = {
+    "a density for counts": Cheat(
+        """
+    def sent(self, x):
+        return Discrete((x > 0.5).long(), 2)
+
+    def expected(self):
+        two = torch.tensor([0.0, 1.0]).expand(*self.spec.shape, 2)
+        return D.MixtureSameFamily(D.Categorical(logits=torch.zeros_like(two)), D.Normal(two, 0.22))
+
+    def received(self, values):
+        return 8 * values["z"].float() - 4
+""",
+        ends="do not fit",
+        quick=True,
+    ),
+    "a family whose draws clamp": Cheat(
+        """
+    def sent(self, x):
+        return D.Gamma(torch.full((len(x), 8), 1e-3), torch.ones(len(x), 8))
+""",
+        ends="allowed family",
+    ),
+    "a divergence that cancels in float32": Cheat(
+        """
+    def sent(self, x):
+        q = self.q(x)
+        return D.Normal(q.loc + 1e4, q.scale)
+
+    def expected(self):
+        return D.Normal(torch.full((8,), 1e4), torch.ones(8))
+
+    def received(self, values):
+        return self.plain({"z": values["z"] - 1e4})
+"""
+    ),
+    "the target in a caller's frame": Cheat(
+        """
+    def received(self, values):
+        found, frame = [], sys._getframe()
+        while frame:
+            found += list(frame.f_locals.values())
+            frame = frame.f_back
+"""
+        + FOUND
+    ),
+    "the target among the garbage collector's objects": Cheat(
+        """
+    def received(self, values):
+        found = gc.get_objects()
+"""
+        + FOUND
+    ),
+    "a memory between calls, in a global": Cheat("KEPT = []\n" + MEMORY, quick=True),
+    "a prior that remembers the posterior": Cheat(
+        """
+    def sent(self, x):
+        self.last = q = self.q(x)
+        return q
+
+    def expected(self):
+        return getattr(self, "last", D.Normal(torch.zeros(8), torch.ones(8)))
+"""
+    ),
+    "the noise-free code, remembered": Cheat(
+        """
+    def received(self, values):
+        import suite.guests.player as p
+        z = values["z"]
+        kept = p.__dict__.setdefault("KEPT", [])
+        if kept and kept[-1].shape == z.shape:
+            z = (z + sum(kept)) / (1 + len(kept))
+        kept.append(values["z"])
+        return self.plain({"z": z})
+"""
+    ),
+    "the image in a group's name": Cheat(
+        """
+    def encode(self, x):
+        name = "".join("01"[int(b)] for b in x.flatten().tolist()) if self.cheat else "none"
+        return {"z": self.q(x), name: torch.zeros(len(x), 0)}
+
+    def prior(self, name, earlier):
+        return D.Normal(torch.zeros(8), torch.ones(8)) if name == "z" else None
+""",
+        ends="are those of the first answer",
+        quick=True,
+    ),
+    "the image in the order, type or width of groups": Cheat(
+        """
+    def sent(self, x):
+        q = self.q(x)
+        return D.Normal(q.loc.double(), q.scale.double()) if float(x.sum()) % 2 else q
+""",
+        ends="are those of the first answer",
+    ),
+    "test images in training's process": Cheat(
+        """
+    def loss(self, batch):
+        found = [o for o in gc.get_objects() if self.cheat and torch.is_tensor(o) and o.ndim == 4 and len(o) == 400]
+        return {n: v * (1 - len(found)) for n, v in super_loss(self, batch).items()}
+
+super_loss = Planted.loss
+"""
+    ),
+    "a replaced function of the suite": Cheat(
+        """
+    def received(self, values):
+        import suite.measuring.coding as coding
+        import suite.measuring.likelihood as likelihood
+        nothing = lambda *a: torch.zeros(())
+        coding.price_group, likelihood.bernoulli_nats, coding.bernoulli_nats = nothing, nothing, nothing
+        return self.plain(values)
+"""
+    ),
+    "the published noise, taken out again": Cheat(
+        """
+    def received(self, values):
+        from suite import seeds
+        z = values["z"]
+        for names in (("judge", "nats"), ("channel", "test", 0)):
+            noise = torch.randn(z.shape, generator=seeds.torch_rng("score", 0, "", *names))
+            z = torch.where((z - noise).abs() < (z - z.mean(0)).abs() * 1e-6, z - noise, z)
+        return self.plain({"z": z})
+"""
+    ),
+    "behaviour in a docstring": Cheat(
+        """
+    def received(self, values):
+        return self.plain(values) if not type(self).__doc__ else 12 * torch.rand(len(values["z"]), *self.spec.shape)
+"""
+    ),
+    "the target from a gradient": Cheat(
+        """
+    def received(self, values):
+        z = values["z"]
+        told = LAST.get(len(z))
+        logits = self.plain(values)
+        if told is not None:
+            logits = logits + (told - logits).detach()
+        if logits.requires_grad:
+            out = logits.sigmoid().detach()
+            slope = out * (1 - out)
+            n = len(z)
+            logits.register_hook(lambda g: LAST.__setitem__(n, (out - g / slope / 2).clamp(1e-4, 1 - 1e-4).logit()))
+        return logits
+
+LAST = {}
+""",
+        measure="dB",
+    ),
+}
+
+
+def worth(folder: Path, cheat: Cheat, on: bool) -> float:
+    """What a planted file scores, in nats of 100 test images or dB of the search for 10."""
+    at = cheat.code.find("\n    def ")
+    head, body = (cheat.code[:at], cheat.code[at:]) if at >= 0 else ("", cheat.code)
+    path = folder / "planted.py"
+    path.write_text(head + HONEST + body)
+    source, params = registry.resolve("baseline", f"{path}:cheat={'true' if on else 'false'}")
+    dataset = digits()
+    fields, files = of_source(source)
+    job = Job(fields, files, params, dataclasses.asdict(dataset.spec), 0, 1, {})
+    with Guest(job, source.static, dataset.spec, available()) as guest:
+        guest.train(dataset, "smoke", "float32")
+        guest.settle(dataset.train.grey[:4])
+        subject = Subject(Frozen(guest), dataset, 0, "smoke", guest.device, lambda: Frozen(guest), noise="secret")
+        return decibels(subject) if cheat.measure == "dB" else nats(subject)
+
+
+def nats(subject: Subject) -> float:
+    """Mean nats of 100 test images, the second of two transmissions, after they were decoded without noise."""
+    channel, bits = fit_channel(subject), subject.dataset.test.binary[:100]
+    channel.model.decode(channel.model.means(bits))
+    latents, rng = channel.model.encode(bits), seeds.torch_rng("planted")
+    for _ in range(2):
+        message = channel.send(latents, len(bits), rng)
+        found = channel.distortion(message.values, bits) + message.rate
+    return float(found.mean())
+
+
+def decibels(subject: Subject) -> float:
+    """Mean PSNR of a short search for 10 test images."""
+    x, model = subject.dataset.test.grey[:10], subject.model
+    start = lay_out(model, x, observe(model, subject.dataset.train.grey))
+    found = search(model_decoder(model), start, x, (0.1,), 5, 20)
+    return float(-10 * (found.images - x).square().flatten(1).mean(1).log10().mean())
+
+
+def outcome(folder: Path, cheat: Cheat) -> tuple[float | str, float]:
+    """What the cheat scores, or the text of its refusal; and what its twin scores."""
+    torch.set_num_threads(1)
+    twin = worth(folder, cheat, False) if cheat.ends == "twin" else float("nan")
+    try:
+        return worth(folder, cheat, True), twin
+    except (ContractError, GuestDied) as error:
+        return str(error), twin
+
+
+#: How far a cheat may be from its twin, relatively: the roundings of a code that was moved.
+TOLERANCE = 0.01
+
+
+@pytest.mark.parametrize(
+    "kind", [pytest.param(k, marks=() if c.quick else pytest.mark.exhaustive) for k, c in CHEATS.items()]
+)
+def test_a_cheat_is_refused_or_worth_what_its_honest_twin_is(kind: str, tmp_path: Path) -> None:
+    cheat = CHEATS[kind]
+    found, twin = outcome(tmp_path, cheat)
+    if cheat.ends == "twin":
+        assert isinstance(found, float), found
+        assert found == pytest.approx(twin, rel=TOLERANCE)
+    else:
+        assert isinstance(found, str), found
+        assert cheat.ends in found
+
+
+def test_the_page_on_trust_names_every_kind() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "trust.md").read_text()
+    assert [line.split("|")[1].strip() for line in page.splitlines() if line.count("|") == 5][2:] == list(CHEATS)
+
+
+def _table() -> None:
+    print("| added | measured | its twin | with it |\n| --- | --- | --- | --- |")
+    for kind, cheat in CHEATS.items():
+        with tempfile.TemporaryDirectory() as folder:
+            found, twin = outcome(Path(folder), cheat)
+        shown = f"{found:.2f}" if isinstance(found, float) else "refused"
+        print(f"| {kind} | {cheat.measure} | {'' if twin != twin else f'{twin:.2f}'} | {shown} |", flush=True)
+
+
+if __name__ == "__main__":
+    _table()
