@@ -1,5 +1,6 @@
 from .layout import ARROWS as ARROWS
 from .notes import Anchors as Anchors
+from .plot import AXES as AXES
 from .plot import draw as draw
 from .render import FORMATS as FORMATS
 from .render import find_anchors as find_anchors
