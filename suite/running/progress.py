@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, Group
@@ -13,6 +15,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from suite.files import PACKAGE
 from suite.running.notebook import notebook_display
 
 if TYPE_CHECKING:
@@ -108,6 +111,8 @@ class Progress:
         if not quietly or record.status not in FINE:
             style = "" if record.status in FINE else "red"
             self._print(Text(self._line(record), style))
+            if record.traceback:
+                self._print(Text(f"         {place(record)}", "dim"))
 
     def ended(self, trial: Trial) -> None:
         """A trial has ended."""
@@ -159,6 +164,18 @@ def outcome(record: Record) -> str:
     value = significant(measure["value"], measure["se"])
     unit = "" if measure["unit"] == record.primary else f" {measure['unit']}"
     return f"{record.primary} {value}{unit}  {record.cost.get('score_seconds', 0.0):.1f} s"
+
+
+def place(record: Record) -> str:
+    """Returns where a cell failed, in the last line outside the engine and its libraries, and how to see more."""
+    frames = re.findall(r'File "([^"]+)", line (\d+)', record.traceback)
+    own = [f"{name}:{line}" for name, line in frames if not _is_library(name)]
+    return ": ".join([*own[-1:], f"suite show {record.key[:12]}"])
+
+
+def _is_library(name: str) -> bool:
+    path = Path(name)
+    return "site-packages" in path.parts or path.is_relative_to(PACKAGE) or name.startswith("<")
 
 
 def significant(value: float, se: float | None) -> str:

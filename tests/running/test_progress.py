@@ -137,3 +137,11 @@ def test_in_a_notebook_one_display_is_drawn_anew_and_only_failures_leave_a_line(
     assert "2/2 cells" in handle.shown[-1]
     assert "1 failed" in handle.shown[-1]
     assert out.getvalue().splitlines() == ["failed   probe           vae  digits seed 1  ValueError: no"]
+
+
+def test_a_failure_says_where_in_the_model_s_file_and_how_to_see_more() -> None:
+    console, out = shown(terminal=False)
+    stack = 'File "/me/my_model.py", line 12, in loss\n  File "/x/site-packages/torch/nn.py", line 9, in f\nValueError'
+    with Progress([cell(0)], console, {}) as progress:
+        progress.record(trial(cell(0)), ended(cell(0), "failed", reason="ValueError: no", traceback=stack))
+    assert out.getvalue().splitlines()[1].strip() == "/me/my_model.py:12: suite show reconstructi"
