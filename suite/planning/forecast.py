@@ -48,11 +48,8 @@ class Forecast:
     def __init__(self, history: Sequence[Mapping[str, Any]]) -> None:
         self._own = costs(history)
         self._published = published()
-        ratios = [
-            own / self._published.training[name]
-            for name, own in self._own.training.items()
-            if name in self._published.training
-        ]
+        others = self._published.training
+        ratios = [own / others[name] for name, own in self._own.training.items() if own and others.get(name)]
         self._pace = median(ratios) if ratios else 1.0
 
     def seconds(self, task: str, cell: Cell) -> float | None:

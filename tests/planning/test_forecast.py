@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -8,6 +9,9 @@ import pytest
 from suite.planning import forecast
 from suite.planning.cells import Cell
 from suite.planning.forecast import Forecast, costs
+from suite.planning.plan import Plan, Selection
+from suite.running.executor import Execution
+from suite.running.run import forecast as announced
 from tests.factories import record
 
 CELL = Cell("reconstruction", {}, "vae", {}, "digits", 0, "quick", "float32", "key", "model", {})
@@ -39,3 +43,20 @@ def test_a_machine_of_half_the_pace_takes_twice_as_long() -> None:
 
 def test_what_the_workspace_has_measured_itself_counts_first() -> None:
     assert Forecast([measured(cost={"train_seconds": 7.0})]).seconds("", CELL) == 7.0
+
+
+def test_a_model_that_is_not_trained_takes_no_training_and_says_nothing_of_the_pace() -> None:
+    untrained = measured(cost={"images_per_second": None, "train_seconds": 0.5})
+    assert costs([untrained]).training == {"vae": 0.0}
+    assert Forecast([untrained]).seconds("", replace(CELL, seed=1)) == 0.5
+    assert Forecast([untrained]).seconds("", replace(CELL, budget="long")) == pytest.approx(11_000_000 / 6000)
+
+
+def test_a_long_run_says_how_much_there_is_and_how_to_make_it_less() -> None:
+    cells = [replace(CELL, key=f"k{i}", checkpoint_key=f"m{i}", budget="standard") for i in range(40)]
+    plan = Plan(Selection(), cells, {}, {}, "/nowhere", "/nowhere")
+    told = announced(plan, [], Execution(workers=2))
+    assert "40 cells" in told
+    assert re.search(r"about \d+ minutes with 2 workers", told)
+    assert "suite plan" in told
+    assert announced(replace(plan, cells=cells[:3]), [], Execution()) == ""
