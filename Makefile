@@ -1,3 +1,5 @@
+# make install install into .venv; with CPU=1 without the CUDA libraries, which take 5 GB
+# make board   print the published MNIST board
 # make demo    install into .venv, score some models on the embedded digits, print the board
 # make test    install the test extra, then lint, types and tests; of every model family one variant
 # make test-all    the same with every variant: before results or benchmarks are published
@@ -10,15 +12,24 @@ SHELL := bash
 .DEFAULT_GOAL := demo
 
 PYTHON ?= python3
+CPU ?= 0
 WORKERS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
+# PyTorch's own index of builds without CUDA; a build with a local version (+cpu) wins over one without.
+WHEELS := $(if $(filter 1,$(CPU)),--extra-index-url https://download.pytorch.org/whl/cpu)
 
 # One thread each: the workers share the cores.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test test-all lint benchmark breaks clean
+.PHONY: install board demo test test-all lint benchmark breaks clean
+
+install: $(VENV)/.installed
+	@echo "installed; '. $(BIN)/activate' puts the suite command on your path"
+
+board: $(VENV)/.installed
+	$(BIN)/suite board results/mnist
 
 demo: $(VENV)/.installed
 	$(BIN)/suite run --file results/demo.yaml --workers $(WORKERS)
@@ -50,9 +61,9 @@ $(BIN)/python:
 
 # The stamps spare a second call of make every call of pip.
 $(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
-	$(PIP) install --quiet --constraint constraints.txt --editable .
+	$(PIP) install --quiet $(WHEELS) --constraint constraints.txt --editable .
 	touch $@
 
 $(VENV)/.installed-test: pyproject.toml constraints.txt | $(BIN)/python
-	$(PIP) install --quiet --constraint constraints.txt --editable '.[test]'
+	$(PIP) install --quiet $(WHEELS) --constraint constraints.txt --editable '.[test]'
 	touch $@ $(VENV)/.installed

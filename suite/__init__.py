@@ -9,11 +9,11 @@ from typing import Any
 
 from suite.version import ENGINE_VERSION, __version__
 
-__all__ = ["ENGINE_VERSION", "__version__", "board", "load_records", "run"]
+__all__ = ["ENGINE_VERSION", "__version__", "board", "compare", "load_records", "run"]
 
 
 def __getattr__(name: str) -> Any:
-    if name in {"run", "load_records", "board"}:
+    if name in {"run", "load_records", "board", "compare"}:
         from suite import api
 
         return getattr(api, name)

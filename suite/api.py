@@ -1,4 +1,4 @@
-"""The library face: ``suite.run``, ``suite.load_records``, ``suite.board``; the command line calls the same."""
+"""The library face: ``run``, ``load_records``, ``board``, ``compare``; the command line calls the same."""
 
 from __future__ import annotations
 
@@ -14,10 +14,15 @@ from suite.running import Execution, execute
 if TYPE_CHECKING:
     import pandas as pd
 
+    from suite.pages import Board, Comparison
+
+#: A task or baseline: its name, ``name:key=value``, a file, or its class.
+Chosen = str | type
+
 
 def run(
-    tasks: str | Sequence[str] | None = None,
-    baselines: str | Sequence[str] | None = None,
+    tasks: Chosen | Sequence[Chosen] | None = None,
+    baselines: Chosen | Sequence[Chosen] | None = None,
     dataset: str | Sequence[str] = "digits",
     seeds: str | int | Sequence[int] = (0, 1, 2),
     budget: str = "quick",
@@ -34,7 +39,7 @@ def run(
     """Trains and scores what has no record yet, and returns the records of the whole selection.
 
     Args:
-        tasks: Names, ``name:key=value`` or files; None for all.
+        tasks: Names, ``name:key=value``, files, or classes that a file holds; None for all.
         baselines: The same.
         dataset: One or more datasets.
         seeds: Training seeds, or text such as ``"0-4"``.
@@ -54,14 +59,16 @@ def run(
     Raises:
         UserError: For anything that the caller can mend.
     """
+    chosen_tasks, task_files = _resolved("task", tasks)
+    chosen_baselines, baseline_files = _resolved("baseline", baselines)
     selection = Selection(
-        tasks=_several(tasks),
-        baselines=_several(baselines),
+        tasks=chosen_tasks,
+        baselines=chosen_baselines,
         datasets=_several(dataset),
         seeds=_seeds(seeds),
         budget=budget,
         precision=precision,
-        paths=tuple(os.fspath(path) for path in paths),
+        paths=tuple(dict.fromkeys([*(os.fspath(path) for path in paths), *task_files, *baseline_files])),
         retry=_several(retry),
         workspace=os.fspath(workspace),
         data_root=None if data_root is None else os.fspath(data_root),
@@ -81,11 +88,52 @@ def load_records(*folders: str | Path) -> pd.DataFrame:
     return load_records(*folders)
 
 
-def board(data: pd.DataFrame, **options: Any) -> pd.DataFrame:
-    """Computes the board of some records; ``suite.boards.board`` names the options."""
-    from suite.boards import board
+def board(data: pd.DataFrame, **options: Any) -> Board:
+    """Computes the board of some records; it prints itself as ``suite board`` does, ``.frame`` holds its rows.
 
-    return board(data, **options)
+    Args:
+        data: From ``run`` or ``load_records``.
+        options: As of ``suite.boards.board``: datasets, tasks, baselines, metrics, sort, ...
+    """
+    from suite.boards import board
+    from suite.pages import Board
+
+    return Board(board(data, **options))
+
+
+def compare(data: pd.DataFrame, a: str, b: str, **options: Any) -> Comparison:
+    """Compares two models, task by task; it prints itself as ``suite compare`` does, ``.frame`` holds its rows.
+
+    Args:
+        data: From ``run`` or ``load_records``; images are paired where the values beside its records are kept.
+        a: A model, as the board names it.
+        b: Another.
+        options: As of ``suite.boards.board``.
+
+    Raises:
+        UserError: If a model has no records.
+    """
+    from suite.boards import board
+    from suite.boards import compare as compute
+    from suite.pages import Comparison
+
+    return Comparison(compute(board(data, **options), a, b, data.attrs.get("folders", ())), a, b)
+
+
+def _resolved(kind: str, value: Chosen | Sequence[Chosen] | None) -> tuple[tuple[str, ...], list[str]]:
+    """Returns selectors, and the files of those that were given as classes."""
+    from suite.plugins import registry
+
+    selectors: list[str] = []
+    files: list[str] = []
+    for item in [value] if isinstance(value, str | type) else value or ():
+        if isinstance(item, str):
+            selectors.append(item)
+            continue
+        names, file = registry.of_class(kind, item)
+        selectors += names
+        files.append(file)
+    return tuple(selectors), files
 
 
 def _seeds(value: str | int | Sequence[int]) -> tuple[int, ...]:

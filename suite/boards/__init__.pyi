@@ -2,6 +2,7 @@ from .board import board as board
 from .board import frame as frame
 from .board import load_records as load_records
 from .board import select as select
+from .board import stale_keys as stale_keys
 from .comparison import compare as compare
 from .rows import FIELDS as FIELDS
 from .rows import MIN_SEEDS as MIN_SEEDS

@@ -186,6 +186,15 @@ def select(data: DataFrame, **wanted: str | Sequence[str] | None) -> DataFrame:
     return data
 
 
+def stale_keys(raws: Iterable[Mapping[str, Any]]) -> set[str]:
+    """Returns the keys of records that no board of today counts: of older versions, other data or older sources."""
+    data = frame(raws)
+    if data.empty:
+        return set()
+    kept = current(data)
+    return set(data["key"]) - set(kept.loc[kept["stale"] == "", "key"])
+
+
 def current(data: DataFrame, all_versions: bool = False) -> DataFrame:
     """Keeps the newest engine and task versions; adds ``older`` (how many records that left out) and ``stale``.
 

@@ -26,6 +26,13 @@ RESOLUTIONS = {"nats": 0.01, "%": 0.01, "dB": 0.01, "bits": 1e-5}
 #: That of any other unit: shares, ratios and errors lie between 0 and 1.
 RESOLUTION = 1e-4
 
+#: Ranked columns as a reader wants them, by unit and where better lies: what an image costs, what is read from its
+#: code, what is gained over a reference; then all others, by name.
+READING = (("nats", "lower"), ("%", "higher"), ("dB", "higher"))
+
+#: Costs of a model that rows can be sorted by -> whether more is better.
+COSTS = {"parameters": False, "flops_per_image": False, "train_seconds": False, "images_per_second": True}
+
 #: Images are added up so many at a time, in single precision.
 CHUNK = 2048
 
@@ -176,16 +183,26 @@ def ordered(rows: Sequence[Row], sort: str | None = None) -> list[Row]:
     Raises:
         UserError: If there is no column named ``sort``.
     """
-    names = {name for row in rows for name in (row.task, row.metric, f"{row.task}/{row.metric}")} | set(ORDERS)
+    names = {name for row in rows for name in (row.task, row.metric, f"{row.task}/{row.metric}")} | {*ORDERS, *COSTS}
     if sort is not None and sort not in names:
         raise unknown("column", sort, names)
     classes = parts(rows, lambda row: (row.section, row.class_))
     found: list[Row] = []
     for key in sorted(classes):
-        part = sorted(classes[key], key=lambda row: not row.official)
+        place = _reading(classes[key])
+        part = sorted(classes[key], key=lambda row: place[row.task, row.task_version])
         models = parts(part, lambda row: row.model)
         found += [row for model in _order(models, sort) for row in models[model]]
     return found
+
+
+def _reading(rows: Sequence[Row]) -> dict[tuple[str, int], tuple[bool, int]]:
+    """Returns task -> where its columns stand: official ones first, then as ``READING`` has its first metric."""
+    tasks = parts(rows, lambda row: (row.task, row.task_version))
+    firsts = {task: (not any(row.official for row in members), members[0]) for task, members in tasks.items()}
+    kinds = {task: (row.unit, row.direction) for task, (_, row) in firsts.items()}
+    rest = len(READING)
+    return {t: (late, READING.index(kinds[t]) if kinds[t] in READING else rest) for t, (late, _) in firsts.items()}
 
 
 def _order(models: Mapping[str, Sequence[Row]], sort: str | None) -> list[str]:
@@ -200,6 +217,9 @@ def _order(models: Mapping[str, Sequence[Row]], sort: str | None) -> list[str]:
         members = models[model]
         if by_overall:
             number = members[0].overall
+        elif sort in COSTS:
+            cost = float(getattr(members[0], sort) or math.nan)
+            number = -cost if COSTS[sort] else cost
         else:
             first = next((row for row in members if row.column in wanted), members[0])
             number = -first.value if first.direction == "higher" else first.value

@@ -41,7 +41,8 @@ def check_file(path: str) -> Iterator[Finding]:
     """Checks every baseline and task of a file and yields the findings as they come.
 
     Raises:
-        UserError: If there is no such file, it does not import, or it holds neither a baseline nor a task.
+        UserError: If there is no such file, it does not import, it holds neither a baseline nor a task, or a name of it
+            is taken.
     """
     file = Path(path).expanduser().resolve()
     if not file.is_file():
@@ -49,6 +50,10 @@ def check_file(path: str) -> Iterator[Finding]:
     entries = [entry for kind in ("baseline", "task") for entry in registry.read_file(kind, file)]
     if not entries:
         raise UserError(f"{path} holds no baseline and no task (a public class that derives from Baseline or Task)")
+    for entry in entries:
+        other = registry.discover(entry.kind).get(entry.name)
+        if other is not None and other.path != entry.path:
+            raise UserError(f"the name '{entry.name}' is taken by {other.path}: give the {entry.kind} another")
     for entry in entries:
         source = registry.source(entry)
         cls = registry.load(source)

@@ -25,8 +25,10 @@ def board(
     folders: Folders = None,
     metric: Metrics = None,
     sort: Annotated[
-        str | None, typer.Option("--sort", metavar="COLUMN", help="A task, a metric, name or overall.")
+        str | None,
+        typer.Option("--sort", metavar="COLUMN", help="A task, a metric, a cost (parameters), name or overall."),
     ] = None,
+    notes: Annotated[bool, typer.Option("--notes", help="All notes: on the anchors and on single cells.")] = False,
     all_versions: Annotated[
         bool, typer.Option("--all-versions", help="Also what older task and engine versions gave.")
     ] = False,
@@ -47,7 +49,7 @@ def board(
     terminal = sys.stdout.isatty()
     width = shutil.get_terminal_size().columns if terminal else 120
     color = terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-    typer.echo(render(found, format, anchors=anchors, width=width, color=color), nl=False)
+    typer.echo(render(found, format, anchors=anchors, width=width, color=color, notes=notes), nl=False)
 
 
 def load(folders: Sequence[Path]) -> pd.DataFrame:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from suite.cli import complete
 from suite.errors import UserError, unknown
 from suite.planning import Selection, parse_seeds, parse_shard
 
@@ -54,7 +55,13 @@ class SelectionOptions:
 
     task: Annotated[
         list[str] | None,
-        typer.Option("--task", "-t", metavar="TASK", help="Task: NAME or NAME:key=value; repeatable [default: all]."),
+        typer.Option(
+            "--task",
+            "-t",
+            metavar="TASK",
+            help="Task: NAME or NAME:key=value; repeatable [default: all].",
+            autocompletion=complete.tasks,
+        ),
     ] = None
     baseline: Annotated[
         list[str] | None,
@@ -63,16 +70,30 @@ class SelectionOptions:
             "-b",
             metavar="MODEL",
             help="Baseline: NAME, NAME:key=value or FILE.py; repeatable [default: all].",
+            autocompletion=complete.baselines,
         ),
     ] = None
     dataset: Annotated[
-        list[str] | None, typer.Option("--dataset", "-d", metavar="NAME", help="Dataset; repeatable [default: digits].")
+        list[str] | None,
+        typer.Option(
+            "--dataset",
+            "-d",
+            metavar="NAME",
+            help="Dataset; repeatable [default: digits].",
+            autocompletion=complete.datasets,
+        ),
     ] = None
     seeds: Annotated[str | None, typer.Option("--seeds", metavar="SEEDS", help="0-4, 0,2,5 or 3 [default: 0-2].")] = (
         None
     )
     budget: Annotated[
-        str | None, typer.Option("--budget", metavar="NAME", help="smoke, quick, standard or long [default: quick].")
+        str | None,
+        typer.Option(
+            "--budget",
+            metavar="NAME",
+            help="smoke, quick, standard or long [default: quick].",
+            autocompletion=complete.budgets,
+        ),
     ] = None
     precision: Annotated[
         str | None, typer.Option("--precision", metavar="NAME", help="float32 or bf16 [default: float32].")
@@ -166,17 +187,26 @@ class ExecutionOptions:
 class BoardOptions:
     """The records that a board is made of."""
 
-    task: Annotated[list[str] | None, typer.Option("--task", "-t", metavar="TASK", help="These tasks; repeatable.")] = (
-        None
-    )
+    task: Annotated[
+        list[str] | None,
+        typer.Option("--task", "-t", metavar="TASK", help="These tasks; repeatable.", autocompletion=complete.tasks),
+    ] = None
     baseline: Annotated[
-        list[str] | None, typer.Option("--baseline", "-b", metavar="MODEL", help="These models; repeatable.")
+        list[str] | None,
+        typer.Option(
+            "--baseline", "-b", metavar="MODEL", help="These models; repeatable.", autocompletion=complete.baselines
+        ),
     ] = None
     dataset: Annotated[
-        list[str] | None, typer.Option("--dataset", "-d", metavar="NAME", help="These datasets; repeatable.")
+        list[str] | None,
+        typer.Option(
+            "--dataset", "-d", metavar="NAME", help="These datasets; repeatable.", autocompletion=complete.datasets
+        ),
     ] = None
     seeds: Annotated[str | None, typer.Option("--seeds", metavar="SEEDS", help="These seeds: 0-4, 0,2,5 or 3.")] = None
-    budget: Annotated[str | None, typer.Option("--budget", metavar="NAME", help="This budget.")] = None
+    budget: Annotated[
+        str | None, typer.Option("--budget", metavar="NAME", help="This budget.", autocompletion=complete.budgets)
+    ] = None
     precision: Annotated[str | None, typer.Option("--precision", metavar="NAME", help="This precision.")] = None
 
     def filters(self) -> dict[str, Any]:

@@ -30,7 +30,7 @@ def plan(
     from suite.planning import make_plan
 
     check_format(format)
-    found = make_plan(selection.selection())
+    found = make_plan(selection.selection(), download=False)
     for line in found.warnings:
         typer.echo(f"warning: {line}", err=True)
     if format == "json":

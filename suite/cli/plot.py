@@ -14,8 +14,8 @@ from suite.cli.options import BoardOptions, Folders, Workspace
 
 @spread()
 def plot(
-    x: Annotated[str, typer.Argument(metavar="X", help="The metric of the horizontal axis.")],
-    y: Annotated[str, typer.Argument(metavar="Y", help="The metric of the vertical axis.")],
+    x: Annotated[str, typer.Argument(metavar="X", help="The metric or cost of the horizontal axis.")],
+    y: Annotated[str, typer.Argument(metavar="Y", help="The metric or cost of the vertical axis.")],
     records: BoardOptions,
     folders: Folders = None,
     join: Annotated[
@@ -23,11 +23,13 @@ def plot(
     ] = None,
     workspace: Workspace = Path("runs"),
     out: Annotated[Path, typer.Option("--out", metavar="FILE", help="A .png, .svg or .pdf.")] = Path("plot.png"),
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file that is there.")] = False,
 ) -> None:
-    """Plot a metric against another: a point per model, with both intervals."""
+    """Plot a metric or a cost against another: a point per model, with both intervals."""
     from suite.boards import board
-    from suite.pages import draw
+    from suite.pages import AXES, draw
 
-    found = board(load(folders or [workspace]), **records.filters(), metrics=(x, y))
-    draw(found, x, y, out, join or ())
+    metrics = [name for name in (x, y) if name not in AXES]
+    found = board(load(folders or [workspace]), **records.filters(), metrics=metrics)
+    draw(found, x, y, out, join or (), overwrite=overwrite)
     typer.echo(f"wrote {out}")

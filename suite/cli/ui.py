@@ -38,7 +38,7 @@ def ui(
         try:
             server.wait(process, host, port)
             for name, number in tables.items():
-                typer.echo(f"{name}: http://{host}:{port}/#/experiments/{number}/runs")
+                typer.echo(f"{name}: http://{host}:{port}/#/experiments/{number}/runs?viewStateShareKey={mlflow.VIEW}")
             typer.echo("Ctrl-C closes it")
             process.wait()
         except KeyboardInterrupt:

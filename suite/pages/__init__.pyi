@@ -1,9 +1,17 @@
+from .compared import NUMBERS as NUMBERS
+from .compared import as_markdown as as_markdown
+from .compared import heads as heads
+from .compared import lines as lines
+from .compared import rules as rules
 from .layout import ARROWS as ARROWS
 from .notes import Anchors as Anchors
+from .plot import AXES as AXES
 from .plot import draw as draw
 from .render import FORMATS as FORMATS
 from .render import find_anchors as find_anchors
 from .render import render as render
+from .shown import Board as Board
+from .shown import Comparison as Comparison
 from .text import WIDTH as WIDTH
 from .text import escape_markdown as escape_markdown
 from .text import markdown_rows as markdown_rows

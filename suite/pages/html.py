@@ -13,6 +13,15 @@ REASON = 40
 
 def webpage(pages: Sequence[Page]) -> str:
     """Returns the pages as one HTML document; all that comes from a record is escaped."""
+    return _render("board.html", pages, sortable=True)
+
+
+def fragment(pages: Sequence[Page]) -> str:
+    """Returns the tables and notes alone, without style or script: for a notebook, which has its own."""
+    return _render("tables.html", pages, sortable=False)
+
+
+def _render(template: str, pages: Sequence[Page], sortable: bool) -> str:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     templates = Environment(
@@ -20,4 +29,4 @@ def webpage(pages: Sequence[Page]) -> str:
     )
     templates.filters |= {"shortened": lambda text: shortened(text, REASON), "dashed": lambda t: t.replace("-", "–")}
     headings = [heading for heading, _ in COSTS.values()]
-    return templates.get_template("board.html").render(pages=pages, costs=headings, flag=FLAG)
+    return templates.get_template(template).render(pages=pages, costs=headings, flag=FLAG, sortable=sortable)

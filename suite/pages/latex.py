@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from suite.pages.layout import COSTS, Entry, Line, Page, Sheet, shortened
+from suite.pages.layout import COSTS, Entry, Page, Sheet
 from suite.pages.notes import FLAG
 
-#: How much of a reason a cell shows; the footnotes give all of it.
-REASON = 30
+#: What the tables ask of a document, as its first line.
+NEEDS = "% \\usepackage{booktabs,graphicx}\n"
 
 #: What LaTeX would read as a command, or may have no glyph for.
 _ESCAPES = {
@@ -25,32 +25,51 @@ def escape(text: str) -> str:
 
 
 def latex(pages: Sequence[Page]) -> str:
-    """Returns one ``table`` per sheet (needs the package booktabs); a page's notes follow its last table."""
-    tables = []
+    """Returns a ``table`` per sheet, one for its costs, and the notes that a reader needs first below the last."""
+    tables = [NEEDS]
     for page in pages:
         for sheet in page.sheets:
-            tables.append(_table(page, sheet, page.notes if sheet is page.sheets[-1] else []))
+            tables.append(_scores(page, sheet, page.notes if sheet is page.sheets[-1] else []))
+        tables += [
+            _costs(page, sheet) for sheet in page.sheets if any(c.value for line in sheet.lines for c in line.costs)
+        ]
     return "\n".join(tables)
 
 
-def _table(page: Page, sheet: Sheet, notes: Sequence[str]) -> str:
+def _scores(page: Page, sheet: Sheet, notes: Sequence[str]) -> str:
     empty, named = ["", ""][: 1 + sheet.overall], ["model", "overall"][: 1 + sheet.overall]
-    tasks = [_spanning(head.task) for head in sheet.heads]
-    metrics = [_spanning(head.measure) for head in sheet.heads]
+    heads = [[_spanning(head.task) for head in sheet.heads], [_spanning(head.measure) for head in sheet.heads]]
+    lines = [[escape(line.model), *([_dashes(line.overall)] if sheet.overall else [])] for line in sheet.lines]
+    rows = [[*names, *map(_cell, line.entries)] for names, line in zip(lines, sheet.lines, strict=True)]
+    columns = f"l{'r' * sheet.overall}{'rl' * len(sheet.heads)}"
+    return _table(f"{page.title}, {sheet.caption}", columns, [[*empty, *heads[0]], [*named, *heads[1]]], rows, notes)
+
+
+def _costs(page: Page, sheet: Sheet) -> str:
+    heads = [["model", *(escape(heading) for heading, _ in COSTS.values())]]
+    rows = [[escape(line.model), *(c.value.replace(",", "{,}") for c in line.costs)] for line in sheet.lines]
+    kept = [row for row in rows if any(row[1:])]
+    return _table(f"{page.title}, {sheet.caption}: costs", "l" + "r" * len(COSTS), heads, kept, [])
+
+
+def _table(
+    caption: str, columns: str, heads: Sequence[Sequence[str]], rows: Sequence[Sequence[str]], notes: Sequence[str]
+) -> str:
+    """A table that is never wider than the page: what is too wide is scaled down to it."""
     return "\n".join(
         [
             r"\begin{table}",
-            r"  \centering",
-            rf"  \caption{{{escape(page.title)}, {escape(sheet.caption)}.}}",
-            rf"  \begin{{tabular}}{{l{'r' * sheet.overall}{'rl' * len(sheet.heads)}}}",
+            r"  \centering\small",
+            rf"  \caption{{{escape(caption)}.}}",
+            r"  \resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
+            rf"  \begin{{tabular}}{{{columns}}}",
             r"    \toprule",
-            _row([*empty, *tasks, *([""] * len(COSTS))]),
-            _row([*named, *metrics, *(escape(heading) for heading, _ in COSTS.values())]),
+            *map(_row, heads),
             r"    \midrule",
-            *(_row(_cells(line, sheet.overall)) for line in sheet.lines),
+            *map(_row, rows),
             r"    \bottomrule",
-            r"  \end{tabular}\par\medskip",
-            *(rf"  {{\footnotesize {escape(note)}\par}}" for note in notes),
+            r"  \end{tabular}}\par\medskip",
+            *(rf"  {{\raggedright\scriptsize {escape(note)}\par}}" for note in notes),
             r"\end{table}",
             "",
         ]
@@ -65,14 +84,9 @@ def _row(cells: Sequence[str]) -> str:
     return "    " + " & ".join(cells) + r" \\"
 
 
-def _cells(line: Line, overall: bool) -> list[str]:
-    costs = [cost.value.replace(",", "{,}") for cost in line.costs]
-    return [escape(line.model), *([_dashes(line.overall)] if overall else []), *map(_cell, line.entries), *costs]
-
-
 def _cell(entry: Entry) -> str:
     if entry.reason:
-        return rf"\multicolumn{{2}}{{l}}{{\textit{{{escape(shortened(entry.reason, REASON))}}}}}"
+        return rf"\multicolumn{{2}}{{l}}{{\textit{{{escape(entry.why)}}}}}"
     value = entry.value.removesuffix(FLAG)
     number = rf"${value} \pm {entry.half}$" if entry.half else f"${value}$" if value else ""
     return f"{number}{FLAG if value != entry.value else ''} & {_dashes(entry.rank)}"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from suite.boards import Row, parts
-from suite.pages.notes import ANCHOR, FLAG, Anchors, anchor_models, notes
+from suite.pages.notes import ANCHOR, FLAG, Anchors, anchor_models, first_notes, further_notes
 
 #: Arrow in a header: where better lies.
 ARROWS = {"lower": "↓", "higher": "↑"}
@@ -34,6 +34,11 @@ class Head:
         """What is measured, in one line."""
         return " ".join(filter(None, [self.metric, f"({self.unit})" if self.unit else "", self.arrow]))
 
+    @property
+    def measure_lines(self) -> list[str]:
+        """The same in lines of their own: metric, unit with arrow."""
+        return [self.metric, f"{self.unit} {self.arrow}"] if self.unit else [f"{self.metric} {self.arrow}".rstrip()]
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -50,6 +55,11 @@ class Entry:
     reason: str = ""
     sort: float = math.nan
     first: bool = False
+
+    @property
+    def why(self) -> str:
+        """The reason in a word or two, for a narrow cell; the notes give all of it."""
+        return self.reason.partition(":")[0]
 
 
 @dataclass(frozen=True)
@@ -72,35 +82,59 @@ class Sheet:
     lines: list[Line]
     overall: bool
 
+    def part(self, columns: Sequence[int]) -> Sheet:
+        """Returns the same models in some of the columns."""
+        lines = [replace(line, entries=[line.entries[i] for i in columns]) for line in self.lines]
+        return Sheet(self.caption, [self.heads[i] for i in columns], lines, self.overall)
+
+    def column(self, head: Head) -> list[Entry]:
+        """Returns the cells below a head."""
+        return [line.entries[self.heads.index(head)] for line in self.lines]
+
 
 @dataclass(frozen=True)
 class Page:
-    """One section: dataset, budget, precision and engine."""
+    """One section: dataset, budget, precision and engine.
+
+    Attributes:
+        title: What it is a board of.
+        sheets: Its tables.
+        notes: What a reader needs first: intervals, ranks, flags, failures.
+        further: What the anchors are, and all that the tasks noted.
+    """
 
     title: str
     sheets: list[Sheet]
     notes: list[str]
+    further: list[str]
 
 
 #: Decimals beyond which no unit of a task means anything.
 FINEST = 6
 
 
-def figures(value: float, half: float) -> tuple[str, str]:
+def figures(value: float, half: float, resolution: float = 0.0) -> tuple[str, str]:
     """Returns value and half-width with as many digits as the interval justifies.
 
     The rule of the Particle Data Group (Review of Particle Physics, introduction, 5.3): of the half-width two
     digits are given where its first three lie between 100 and 354, one where they lie between 355 and 949, and
-    from 950 on it is rounded up to 1000 with two digits; the value ends at the same place.
+    from 950 on it is rounded up to 1000 with two digits; the value ends at the same place. An interval far below what
+    is worth a place is 0, and no digit is given that stands for a tenth of that or less.
+
+    Args:
+        value: The number.
+        half: The half-width of its interval; NaN where nothing is known of it.
+        resolution: Differences below it are ties; 0 where that is not known.
     """
+    # Adding 0.0 turns -0.0 into 0.0, here and below.
     if not math.isfinite(half):
-        return f"{value:.4g}", ""
-    if half == 0:
-        return f"{value:.6g}", "0"
-    exponent = math.floor(math.log10(half))
+        return f"{value + 0.0:.4g}", ""
+    finest = min(FINEST, 1 + math.ceil(-math.log10(resolution))) if resolution > 0 else FINEST
+    exponent = math.floor(math.log10(half)) if half else -math.inf
+    if exponent < -finest:
+        return (f"{round(value, finest) + 0.0:.10g}" if half else f"{value + 0.0:.6g}"), "0"
     leading = half / 10**exponent
-    decimals = min(1 - exponent if leading < 3.545 else -exponent, FINEST)
-    # Adding 0.0 turns -0.0 into 0.0.
+    decimals = min(int(1 - exponent if leading < 3.545 else -exponent), finest)
     return tuple(f"{round(x, decimals) + 0.0:.{max(decimals, 0)}f}" for x in (value, half))  # type: ignore[return-value]
 
 
@@ -127,7 +161,7 @@ def _page(rows: Sequence[Row], anchors: Anchors) -> Page:
     if first.preliminary:
         title = f"Preliminary board: {title}"
     sheets = [_sheet(part, anchors) for part in parts(rows, lambda row: row.class_).values()]
-    return Page(title, sheets, notes(rows, anchors))
+    return Page(title, sheets, first_notes(rows, anchors), further_notes(rows, anchors))
 
 
 def _sheet(rows: Sequence[Row], anchors: Anchors) -> Sheet:
@@ -162,7 +196,7 @@ def _head(column: Row, columns: Sequence[Row]) -> Head:
 def _entry(row: Row) -> Entry:
     if math.isnan(row.value):
         return Entry(reason=row.reason)
-    value, half = figures(row.value, row.half)
+    value, half = figures(row.value, row.half, row.resolution)
     rank = places(row.rank_best, row.rank_worst)
     if row.status == "partial":
         rank = f"{len(row.seeds)}/{len(row.expected)} seeds"

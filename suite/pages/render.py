@@ -28,6 +28,7 @@ def render(
     width: int = WIDTH,
     color: bool = False,
     costs: bool = True,
+    notes: bool = False,
 ) -> str:
     """Renders a board.
 
@@ -38,6 +39,7 @@ def render(
         width: Of the terminal table.
         color: Whether the terminal table carries colours.
         costs: Whether the terminal table shows what models cost, where that fits; scores repeat, speeds do not.
+        notes: Whether the terminal table has all notes, not only what a reader needs first.
 
     Raises:
         UserError: For a format that does not exist.
@@ -56,7 +58,7 @@ def render(
         return webpage(found)
     if format == "latex":
         return latex(found)
-    return markdown(found) if format == "markdown" else table(found, width, color, costs)
+    return markdown(found) if format == "markdown" else table(found, width, color, costs, notes)
 
 
 def find_anchors(tasks: Iterable[str], paths: Sequence[str] = ()) -> Anchors:

@@ -28,35 +28,54 @@ _PLACES = ["overall_best", "overall_worst", "rank_best", "rank_worst"]
 _PAIRS = ["beaten_by"]
 
 
-def table(found: Sequence[Page], width: int = WIDTH, color: bool = False, costs: bool = True) -> str:
-    """Returns the pages for a terminal; a table wider than ``width`` loses its costs, but is neither cut nor folded."""
+def table(
+    found: Sequence[Page], width: int = WIDTH, color: bool = False, costs: bool = True, notes: bool = False
+) -> str:
+    """Returns the pages for a terminal.
+
+    A table wider than ``width`` loses its costs, then stands in parts one below the other; no cell is cut or folded.
+    """
     from rich.console import Console
     from rich.text import Text
 
-    grids = [[_fitting(sheet, width if costs else 0) for sheet in page.sheets] for page in found]
+    grids = [[_fitting(sheet, width, costs) for sheet in page.sheets] for page in found]
     out = io.StringIO()
     style: dict[str, Any] = {"force_terminal": color, "color_system": "standard" if color else None}
     console = Console(file=out, width=10_000, legacy_windows=False, **style)
     for page, tables in zip(found, grids, strict=True):
         console.print(Text(page.title, style="bold"))
-        for sheet, (grid, _) in zip(page.sheets, tables, strict=True):
+        for sheet, (parts_of, _) in zip(page.sheets, tables, strict=True):
             console.print(Text(f"\n{sheet.caption}", style="italic"))
-            console.print(grid)
+            for i, grid in enumerate(parts_of):
+                console.print(*[""] * bool(i), grid, sep="\n")
         told = [note for note in page.notes if note != COSTS_NOTE or any(shown for _, shown in tables)]
-        notes = "\n".join(textwrap.fill(note, width, subsequent_indent="  ") for note in told)
-        console.print(Text(f"\n{notes}\n", style="dim"))
+        told += page.further if notes else _more(len(page.further))
+        lines = "\n".join(textwrap.fill(note, width, subsequent_indent="  ") for note in told)
+        console.print(Text(f"\n{lines}\n", style="dim"))
     return "\n".join(line.rstrip() for line in out.getvalue().rstrip().splitlines()) + "\n"
 
 
-def _fitting(sheet: Sheet, width: int) -> tuple[Table, bool]:
-    """The sheet with its costs where they fit, and whether they do."""
-    from rich.console import Console
-    from rich.measure import Measurement
+def _more(count: int) -> list[str]:
+    return [f"{count} more {'note' if count == 1 else 'notes'}, on the anchors and the cells: --notes"] if count else []
 
-    whole = _grid(sheet, costs=True)
-    console = Console(width=10_000)
-    fits = Measurement.get(console, console.options, whole).maximum <= width
-    return (whole, True) if fits else (_grid(sheet, costs=False), False)
+
+def _fitting(sheet: Sheet, width: int, costs: bool) -> tuple[list[Table], bool]:
+    """The sheet with its costs where they fit, and whether they do; in parts where it is too wide without them."""
+    if costs and _width(whole := _grid(sheet, costs=True)) <= width:
+        return [whole], True
+    found: list[Table] = []
+    waiting = list(range(len(sheet.heads)))
+    while waiting or not found:
+        taken = len(waiting)
+        while taken > 1 and _width(_grid(sheet.part(waiting[:taken]), costs=False)) > width:
+            taken -= 1
+        found.append(_grid(sheet.part(waiting[:taken]), costs=False))
+        waiting = waiting[taken:]
+    return found, False
+
+
+def _width(grid: Table) -> int:
+    return sum((column.width or 0) + 2 for column in grid.columns) - 2 + len(grid.columns) - 1
 
 
 def _grid(sheet: Sheet, costs: bool) -> Table:
@@ -69,8 +88,7 @@ def _grid(sheet: Sheet, costs: bool) -> Table:
     if sheet.overall:
         grid.add_column("overall", justify="right", vertical="bottom")
     for head in sheet.heads:
-        measure = [head.metric, f"{head.unit} {head.arrow}"] if head.unit else [f"{head.metric} {head.arrow}"]
-        grid.add_column(Text("\n".join([*_wrapped(head.task), *measure])), vertical="bottom")
+        grid.add_column(Text("\n".join([*_wrapped(head.task), *head.measure_lines])), vertical="bottom")
     for heading, _ in COSTS.values() if costs else ():
         grid.add_column(Text("\n".join(heading.split())), justify="right", vertical="bottom")
     columns = [_aligned([line.entries[i] for line in sheet.lines]) for i in range(len(sheet.heads))]
@@ -111,30 +129,52 @@ def _aligned(entries: Sequence[Entry]) -> list[str]:
 
 
 def markdown(found: Sequence[Page]) -> str:
-    """Returns the pages as Markdown tables."""
+    """Returns the pages as Markdown tables: scores with ranks, which fit a code host's page; costs and notes folded."""
     blocks = []
     for page in found:
         blocks.append(f"## {page.title}")
         for sheet in page.sheets:
             blocks += [f"### {sheet.caption.capitalize()}", _markdown_table(sheet)]
-        blocks.append("\n".join(f"- {escape_markdown(note)}" for note in page.notes))
+        blocks.append(_bullets(note for note in page.notes if note != COSTS_NOTE))
+        costs = [table for sheet in page.sheets if (table := _markdown_costs(sheet))]
+        blocks += [_folded("What the models cost", "\n\n".join([*costs, COSTS_NOTE]))] if costs else []
+        blocks += [_folded("Notes on the anchors and the cells", _bullets(page.further))] if page.further else []
     return "\n\n".join(blocks) + "\n"
+
+
+def _bullets(notes: Iterable[str]) -> str:
+    return "\n".join(f"- {escape_markdown(note)}" for note in notes)
+
+
+def _folded(summary: str, text: str) -> str:
+    return f"<details>\n<summary>{summary}</summary>\n\n{text}\n\n</details>"
 
 
 def _markdown_table(sheet: Sheet) -> str:
     heads = ["model", *(["overall"] if sheet.overall else [])]
     for head in sheet.heads:
-        heads += [f"{escape_markdown(head.task)}<br>{escape_markdown(head.measure)}", "rank"]
-    heads += [heading for heading, _ in COSTS.values()]
+        told = "<br>".join(map(escape_markdown, [*_wrapped(head.task), *head.measure_lines]))
+        heads.append(told + " (rank)" * any(entry.rank for entry in sheet.column(head)))
     rows = [heads, ["---", *["---:"] * (len(heads) - 1)]]
     for line in sheet.lines:
-        row = [escape_markdown(line.model), *([line.overall or "–"] if sheet.overall else [])]
-        for entry in line.entries:
-            value = f"{entry.value} ± {entry.half}" if entry.half else entry.value
-            row += [escape_markdown(shortened(entry.reason, 3 * REASON)) or value, entry.rank]
-        row += [cost.value for cost in line.costs]
-        rows.append(row)
+        rows.append([escape_markdown(line.model), *([line.overall or "–"] if sheet.overall else [])])
+        rows[-1] += map(_markdown_cell, line.entries)
     return markdown_rows(rows)
+
+
+def _markdown_cell(entry: Entry) -> str:
+    if entry.reason:
+        return escape_markdown(entry.why)
+    value = f"{entry.value} ± {entry.half}" if entry.half else entry.value
+    return f"{value} ({entry.rank})" if entry.rank else value
+
+
+def _markdown_costs(sheet: Sheet) -> str:
+    """The costs as a table of their own; empty where no model has any."""
+    lines = [line for line in sheet.lines if any(cost.value for cost in line.costs)]
+    rows = [["model", *(heading for heading, _ in COSTS.values())], ["---", *["---:"] * len(COSTS)]]
+    rows += [[escape_markdown(line.model), *(cost.value for cost in line.costs)] for line in lines]
+    return markdown_rows(rows) if lines else ""
 
 
 def markdown_rows(rows: Iterable[Sequence[str]]) -> str:
@@ -163,7 +203,7 @@ def as_json(rows: Sequence[Row], found: Sequence[Page], anchors: Anchors) -> str
     for page, (key, part) in zip(found, parts(rows, lambda row: row.section).items(), strict=True):
         models = [_json_model(cells) for cells in parts(part, lambda row: (row.class_, row.model)).values()]
         about = {**dict(zip(SECTION, key, strict=True)), "preliminary": part[0].preliminary}
-        sections.append({**about, "models": models, "notes": page.notes})
+        sections.append({**about, "models": models, "notes": [*page.notes, *page.further]})
     known = {task: [{"name": name, "summary": text} for name, text in pairs] for task, pairs in anchors.items()}
     content = {"sections": sections, "anchors": known}
     return json.dumps(content, indent=1, ensure_ascii=False, default=lambda scalar: scalar.item()) + "\n"

@@ -12,6 +12,7 @@ from suite import records
 from suite.errors import UserError, unknown
 from suite.planning import keys
 from suite.planning.cells import Cell, Trial
+from suite.planning.forecast import Forecast
 from suite.planning.selection import RETRIES, Selection, parse_seeds
 from suite.planning.shards import costs, shard
 from suite.plugins import Source, digest, registry
@@ -91,18 +92,17 @@ class Plan:
         ]
 
     def minutes(self) -> dict[str, float | None]:
-        """Returns key -> expected minutes of each pending cell, from earlier records; None where none is alike.
+        """Returns key -> expected minutes of each pending cell; None where no record is alike.
 
         The training of a checkpoint that does not exist yet counts with its first cell.
         """
-        known_costs = costs(self.history)
+        forecast = Forecast(self.history)
         trained: set[str] = set()
         expected: dict[str, float | None] = {}
         for cell in self.pending:
-            model = (cell.baseline, cell.dataset, cell.budget, cell.precision)
-            parts = [known_costs.get((cell.task, *model))]
+            parts = [forecast.seconds(cell.task, cell)]
             if cell.checkpoint_key not in trained and not self._has_checkpoint(cell):
-                parts.append(known_costs.get(("", *model)))
+                parts.append(forecast.seconds("", cell))
             trained.add(cell.checkpoint_key)
             known = [part for part in parts if part is not None]
             expected[cell.key] = sum(known) / 60 if len(known) == len(parts) else None
@@ -123,8 +123,12 @@ def longest_first(plan: Plan) -> list[Trial]:
     return sorted(plan.trials(), key=length, reverse=True)
 
 
-def make_plan(selection: Selection) -> Plan:
+def make_plan(selection: Selection, *, download: bool = True) -> Plan:
     """Finds the sources, computes the keys and looks up every cell. Imports and trains nothing.
+
+    Args:
+        selection: What is asked for.
+        download: Whether a dataset that is missing is fetched; without it its cells count as missing.
 
     Raises:
         UserError: For an unknown name, a dataset that is not there, a workspace that is not a folder.
@@ -139,7 +143,8 @@ def make_plan(selection: Selection) -> Plan:
     tasks = _resolve("task", selection.tasks, selection.paths)
     baselines = _resolve("baseline", selection.baselines, selection.paths)
     root = data.data_root(selection.data_root)
-    hashes = {name: data.content_hash(name, root) for name in selection.datasets}
+    absent = [] if download else [name for name in selection.datasets if not data.on_disk(name, root)]
+    hashes = {name: "" if name in absent else data.content_hash(name, root) for name in selection.datasets}
     cells = _cells(selection, tasks, baselines, hashes)
     if selection.shard:
         history = records.read_raw([selection.costs]) if selection.costs else []
@@ -151,6 +156,7 @@ def make_plan(selection: Selection) -> Plan:
         tasks={name: source for name, (source, _) in tasks.items()},
         workspace=str(workspace),
         data_root=str(root),
+        warnings=[f"{name} is not in {root}: `suite run` downloads it" for name in absent],
     )
     return _look_up(plan, cells, infos)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.machinery import PathFinder
@@ -85,6 +86,27 @@ def resolve_all(kind: str, selector: str, extra: Sequence[str] = ()) -> list[tup
             raise unknown(kind, name, found)
         entries = [found[name]]
     return [(source(entry), _parameters(entry, text)) for entry in entries]
+
+
+def of_class(kind: str, cls: type) -> tuple[list[str], str]:
+    """Returns the names that a class has on the board (one per variant), and its file.
+
+    Raises:
+        UserError: If no file holds it, as that of a notebook's cell, or it is no baseline or task there.
+    """
+    try:
+        file = inspect.getsourcefile(cls)
+    except (TypeError, OSError):  # defined at a prompt or in a notebook's cell
+        file = None
+    if file is None or not Path(file).is_file():
+        raise UserError(
+            f"the {kind} {cls.__name__} stands in no file: what runs is read from one; save it and try again"
+        )
+    path = Path(file).resolve()
+    names = [entry.name for entry in read_file(kind, path) if entry.facts.attribute == cls.__name__]
+    if not names:
+        raise UserError(f"{path} holds no {kind} {cls.__name__}")
+    return names, str(path)
 
 
 def resolve(kind: str, selector: str, extra: Sequence[str] = ()) -> tuple[Source, dict[str, Any]]:

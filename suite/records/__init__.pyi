@@ -1,5 +1,10 @@
 from .agreement import IRREPRODUCIBLE as IRREPRODUCIBLE
 from .agreement import differs as differs
+from .cleaning import files_of as files_of
+from .cleaning import leftovers as leftovers
+from .cleaning import measure as measure
+from .cleaning import remove as remove
+from .cleaning import sizes as sizes
 from .environment import environment as environment
 from .merging import merge as merge
 from .record import GIVEN_WEIGHTS as GIVEN_WEIGHTS

@@ -1,10 +1,12 @@
-"""What a run shows while it goes on: one live display on a terminal, else one line a cell."""
+"""What a run shows while it goes on: one live display on a terminal or in a notebook, else one line a cell."""
 
 from __future__ import annotations
 
 import contextlib
+import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, Group
@@ -12,6 +14,9 @@ from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
+
+from suite.files import PACKAGE
+from suite.running.notebook import notebook_display
 
 if TYPE_CHECKING:
     from suite.planning import Cell, Trial
@@ -48,7 +53,8 @@ class Progress:
             redirect_stdout=False,
             redirect_stderr=False,
         )
-        self._is_live = console.is_terminal and not console.is_dumb_terminal
+        self._notebook = None if console.quiet else notebook_display()
+        self._is_live = console.is_terminal and not console.is_dumb_terminal and self._notebook is None
 
     def __enter__(self) -> Progress:
         if self._is_live:
@@ -60,15 +66,22 @@ class Progress:
         if self._is_live:
             with _shown():
                 self._live.stop()
+        self._draw(now=True)
 
     def _print(self, line: Text) -> None:
         with _shown():
             self._console.print(line, soft_wrap=True)
 
+    def _draw(self, now: bool = False) -> None:
+        """Draws the display of a notebook anew; a terminal's draws itself."""
+        if self._notebook is not None:
+            self._notebook.show(self._render(), now)
+
     def started(self, trial: Trial, where: str) -> None:
         """A trial has begun."""
         self._began = self._began or time.monotonic()
         self._running[trial.checkpoint_key] = (trial, where, time.monotonic(), "starting")
+        self._draw()
 
     def event(self, trial: Trial, event: Mapping[str, Any]) -> None:
         """A trial tells its phase, or warns."""
@@ -77,6 +90,7 @@ class Progress:
             self._running[trial.checkpoint_key] = (trial, where, since, event["phase"])
         if "warning" in event:
             self.warn(event["warning"])
+        self._draw()
 
     def warn(self, message: str) -> None:
         """Shows a line that stays."""
@@ -92,9 +106,13 @@ class Progress:
         self._done += 1
         self._failed += record.status not in FINE
         self._done_weight += self._weights.get(record.key, 0.0)
-        if not self._is_live or record.status not in FINE:
+        self._draw()
+        quietly = self._is_live or self._notebook is not None
+        if not quietly or record.status not in FINE:
             style = "" if record.status in FINE else "red"
             self._print(Text(self._line(record), style))
+            if record.traceback:
+                self._print(Text(f"         {place(record)}", "dim"))
 
     def ended(self, trial: Trial) -> None:
         """A trial has ended."""
@@ -146,6 +164,18 @@ def outcome(record: Record) -> str:
     value = significant(measure["value"], measure["se"])
     unit = "" if measure["unit"] == record.primary else f" {measure['unit']}"
     return f"{record.primary} {value}{unit}  {record.cost.get('score_seconds', 0.0):.1f} s"
+
+
+def place(record: Record) -> str:
+    """Returns where a cell failed, in the last line outside the engine and its libraries, and how to see more."""
+    frames = re.findall(r'File "([^"]+)", line (\d+)', record.traceback)
+    own = [f"{name}:{line}" for name, line in frames if not _is_library(name)]
+    return ": ".join([*own[-1:], f"suite show {record.key[:12]}"])
+
+
+def _is_library(name: str) -> bool:
+    path = Path(name)
+    return "site-packages" in path.parts or path.is_relative_to(PACKAGE) or name.startswith("<")
 
 
 def significant(value: float, se: float | None) -> str:

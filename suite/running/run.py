@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 #: Exit code where Ray has died in the midst of a run.
 RAY_DIED = 3
+
+#: A run of fewer cells, or of fewer minutes, needs no word of warning.
+LONG_CELLS, LONG_MINUTES = 20, 5.0
 
 #: How long the end of a run, and of an interrupted one, waits for the records' mirror.
 MIRROR_SECONDS, INTERRUPTED_SECONDS = 60.0, 5.0
@@ -120,6 +123,8 @@ def execute(
 def _run(trials: list[Trial], outcome: Outcome, execution: Execution, mirror: OpenMirror | None, quiet: bool) -> None:
     plan, workspace = outcome.plan, Path(outcome.plan.workspace)
     console = Console(quiet=quiet, file=console_file(), highlight=False)
+    if told := forecast(plan, trials, execution):
+        console.print(told, soft_wrap=True)
     with (
         Progress(plan.pending, console, plan.minutes()) as shown,
         _mirrored(mirror, outcome) as opened,
@@ -134,6 +139,23 @@ def _run(trials: list[Trial], outcome: Outcome, execution: Execution, mirror: Op
         except KeyboardInterrupt:
             end()
             raise Interrupted(_finish(outcome)) from None
+
+
+def forecast(plan: Plan, trials: Sequence[Trial], execution: Execution) -> str:
+    """Returns how much there is to run and how to make it less; empty where it is little, or nothing is known of it."""
+    minutes = [each for each in plan.minutes().values() if each is not None]
+    if not minutes or len(plan.pending) < LONG_CELLS:
+        return ""
+    workers = 1 if execution.executor == "local" else execution.workers or os.cpu_count() or 1
+    total = sum(minutes) / len(minutes) * len(plan.pending) / workers
+    if total < LONG_MINUTES:
+        return ""
+    rough = "about" if len(minutes) == len(plan.pending) else "very roughly"
+    return (
+        f"{len(plan.pending)} cells in {len(trials)} trials: {rough} {total:.0f} minutes with {workers} "
+        f"{'worker' if workers == 1 else 'workers'}. Fewer: name tasks (-t), baselines (-b) or seeds (--seeds 0); "
+        "`suite plan` lists them. Ctrl-C keeps what is done."
+    )
 
 
 def _executor(

@@ -43,6 +43,19 @@ def locked(workspace: Path) -> Iterator[None]:
         yield
 
 
+def holder(workspace: Path) -> str:
+    """Returns the run that uses the workspace (its process id and machine); empty where none does."""
+    try:
+        with (workspace / LOCK).open() as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return lock.read().strip() or "unknown"
+    except OSError:  # no run has ever used it
+        return ""
+    return ""
+
+
 @contextlib.contextmanager
 def scratch(workspace: Path) -> Iterator[Path]:
     """Yields an empty folder in a locked workspace, and removes it and those of runs that were killed."""

@@ -3,6 +3,7 @@ from .addresses import OFF as OFF
 from .addresses import database as database
 from .addresses import masked as masked
 from .addresses import resolve_uri as resolve_uri
+from .mirror import VIEW as VIEW
 from .tracker import Tracker as Tracker
 from .tracker import open_tracker as open_tracker
 from .tracker import run_tables as run_tables

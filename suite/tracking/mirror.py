@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import posixpath
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -41,6 +43,52 @@ def trial_key(record: Record) -> str:
 def experiment(record: Record) -> str:
     """Returns the experiment: one per dataset and budget."""
     return f"{record.dataset}/{record.budget}"
+
+
+#: The key of the view that opens an experiment's run table with our columns; MLflow keeps views as experiment tags.
+VIEW = "suite"
+
+#: The tag that holds it.
+VIEW_TAG = f"mlflow.sharedViewState.{VIEW}"
+
+#: What MLflow's page needs beside the columns: everything shown, newest first.
+_VIEW = {
+    "searchFilter": "",
+    "orderByKey": "attributes.start_time",
+    "orderByAsc": False,
+    "startTime": "ALL",
+    "lifecycleFilter": "Active",
+    "modelVersionFilter": "All Runs",
+    "datasetsFilter": [],
+}
+
+
+def experiment_tags(record: Record) -> dict[str, str]:
+    """Returns what an experiment is: of the model-training kind (not of traces), with a description."""
+    described = (
+        f"Models on **{record.dataset}** at budget **{record.budget}**, mirrored from the suite's records: a run per "
+        "model and seed. `<task>/<metric>` are scores, `se/...` their standard errors over images, `cost/...` seconds "
+        "and bytes, `curve/...` the terms of training by step; `records/` holds each record as it is. Intervals over "
+        "seeds and ranks are on the board (`suite board`)."
+    )
+    return {"mlflow.experimentKind": "custom_model_development", "mlflow.note.content": described}
+
+
+def view(records: Iterable[Record], before: str = "") -> str:
+    """Returns the view whose columns are the model, its seed and the ranked metric of every task.
+
+    Args:
+        records: Of the experiment; official tasks come first.
+        before: The view as it was; its columns stay.
+    """
+    columns = ["params.`baseline`", "params.`seed`"]
+    with contextlib.suppress(ValueError, KeyError, TypeError):
+        columns = json.loads(before)["selectedColumns"]
+    for record in sorted(records, key=lambda r: (not r.official, r.task)):
+        column = f"metrics.`{clean(f'{label(record)}/{record.primary}')}`"
+        if record.primary in record.metrics and column not in columns:
+            columns.append(column)
+    return json.dumps({**_VIEW, "selectedColumns": columns})
 
 
 def run_name(record: Record) -> str:
@@ -159,15 +207,15 @@ def points(record: Record, curves: dict[str, Iterable[tuple[float, float]]]) -> 
     """
     prefix, when = label(record), milliseconds(record.finished)
     for name, metric in record.metrics.items():
-        for suffix, value in (("", metric.get("value")), ("_se", metric.get("se"))):
+        for before, value in (("", metric.get("value")), ("se/", metric.get("se"))):
             if value is not None:
-                yield clean(f"{prefix}/{name}") + suffix, float(value), when, 0
+                yield clean(f"{before}{prefix}/{name}"), float(value), when, 0
     for name, value in record.cost.items():
         if value is not None:
-            yield clean(f"{prefix}/cost/{name}"), float(value), when, 0
+            yield clean(f"cost/{prefix}/{name}"), float(value), when, 0
     for name, curve in curves.items():
         for step, value in _thin(list(curve)):
-            yield clean(f"{prefix}/curve/{name}"), float(value), when, round(step)
+            yield clean(f"curve/{name}"), float(value), when, round(step)
 
 
 def _thin(curve: list[tuple[float, float]]) -> list[tuple[float, float]]:

@@ -111,6 +111,7 @@ class Store:
                 run = run or self._create(records[0])
                 for record in lacking:
                     self._write(run.info.run_id, record)
+                self._describe(lacking)
             if run and (lacking or run.info.status != mirror.ended(marks)):
                 self._finish(run.info.run_id, marks, lacking or list(latest.values()))
             return len(lacking)
@@ -168,6 +169,15 @@ class Store:
         if found.lifecycle_stage == "deleted":
             self._client.restore_experiment(found.experiment_id)
         return str(found.experiment_id)
+
+    def _describe(self, records: Sequence[Record]) -> None:
+        """Says what the experiment is, and adds the records' ranked metrics to the columns of its view."""
+        number = self._experiment(mirror.experiment(records[0]))
+        tags = self._client.get_experiment(number).tags
+        view = mirror.view(records, tags.get(mirror.VIEW_TAG, ""))
+        for name, value in (mirror.experiment_tags(records[0]) | {mirror.VIEW_TAG: view}).items():
+            if tags.get(name) != value:
+                self._client.set_experiment_tag(number, name, value)
 
     def _find(self, record: Record) -> Run | None:
         """Returns the trial's run, or None; of several the oldest stays."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 import random
 import shutil
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import numpy as np
 import torch
 
 from suite.data import Batch, Dataset
-from suite.errors import Diverged, Unsupported, unknown
+from suite.errors import ContractError, Diverged, Unsupported, unknown
 from suite.seeds import derive, global_seed
 from suite.training import checkpoints
 from suite.training.adam import Adam
@@ -168,7 +169,7 @@ class _Run:
         feed = self.feed.epoch(self.seed, self.epoch, steps, self.steps)
         for batch, counting in zip(feed, self.effort.steps(len(steps)), strict=True):
             with counting:
-                with self._autocast():
+                with self._autocast(), self._labels_explained():
                     terms = self.baseline.loss(batch)
                 terms_of_epoch.add(terms, self.batch)
                 loss = terms["loss"]
@@ -182,6 +183,19 @@ class _Run:
         for name, value in means_of_epoch.items():
             self.done.curves.setdefault(name, []).append((self.done.steps, value))
         return means_of_epoch
+
+    @contextmanager
+    def _labels_explained(self) -> Iterator[None]:
+        """Says of an error over a label that is not there that the model did not declare that it needs labels."""
+        try:
+            yield
+        except (TypeError, AttributeError) as error:
+            codes = [frame.f_code for frame, _ in traceback.walk_tb(error.__traceback__)]
+            asked = any("y" in code.co_names for code in codes if "site-packages" not in code.co_filename)
+            if asked and "None" in str(error) and self.baseline.supervision == "none":
+                told = "batch.y is None: the model does not declare supervision = 'labels' (or 'semi')"
+                raise ContractError(f"{told}; {error}") from error
+            raise
 
     def _monitor(self, batch: Batch) -> dict[str, float]:
         return {name: torch.as_tensor(value).item() for name, value in self.baseline.monitor(batch).items()}

@@ -38,3 +38,10 @@ def test_a_file_that_cannot_be_checked_is_the_user_s_mistake(text: str | None, r
         file.write_text(text)
     with pytest.raises(UserError, match=reason):
         list(check_file(str(file)))
+
+
+def test_a_name_that_is_taken_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "linear_probe.py"
+    file.write_text("from suite.contract import Task\n\n\nclass Mine(Task):\n    summary = 'x'\n    primary = 'y'\n")
+    with pytest.raises(UserError, match=r"the name 'linear_probe' is taken by .*tasks/linear_probe\.py"):
+        list(check_file(str(file)))

@@ -111,3 +111,17 @@ def test_every_command_has_help(capsys: pytest.CaptureFixture[str]) -> None:
     assert len(app.registered_commands) == len(COMMANDS)
     for name in COMMANDS:
         assert run(capsys, name, "--help")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        ("suite run --task linear", ["linear_probe"]),
+        ("suite run --baseline conv_", ["conv_autoencoder", "conv_vae"]),
+        ("suite board --dataset omni", ["omniglot"]),
+        ("suite run --budget q", ["quick"]),
+    ],
+)
+def test_names_are_completed_by_the_tab_key(words: str, found: list[str]) -> None:
+    environment = {**os.environ, "_SUITE_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": "3"}
+    assert shown(stdout=subprocess.PIPE, env=environment).stdout.split() == found

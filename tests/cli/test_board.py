@@ -12,11 +12,21 @@ from tests.factories import record, write_records
 
 
 def test_board_prints_the_workspace(suite: Run, scored: Path) -> None:
-    code, out, err = suite("board", "--workspace", scored)
+    code, out, err = suite("board", "--workspace", scored, "--notes")
     assert (code, err) == (0, "")
     assert "digits · quick · float32" in out
     assert "vae" in out
     assert "Anchors of linear_probe" in out  # as the task in this repository declares them
+
+
+def test_board_sorts_by_a_cost(suite: Run, tmp_path: Path) -> None:
+    sizes = {"big": 9e6, "small": 10.0, "unknown": None}
+    write_records(
+        tmp_path, [record(baseline=m, seed=s, cost={"parameters": n}) for m, n in sizes.items() for s in (0, 1, 2)]
+    )
+    code, out, _ = suite("board", "--workspace", tmp_path, "--sort", "parameters", "--format", "json")
+    assert code == 0
+    assert [model["model"] for model in json.loads(out)["sections"][0]["models"]] == ["small", "big", "unknown"]
 
 
 def test_board_reads_folders_of_published_records(suite: Run, scored: Path) -> None:

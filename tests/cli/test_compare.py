@@ -94,6 +94,12 @@ def test_compare_prints_markdown(suite: Run, scored: Path) -> None:
     assert "| accuracy\\_64 ↑ |" in out
 
 
+def test_compare_takes_folders_of_records(suite: Run, scored: Path) -> None:
+    code, out, _ = suite("compare", "vae", "autoencoder", scored, "--format", "json")
+    assert code == 0
+    assert {row["task"]: row["paired"] for row in json.loads(out)} == {"reconstruction": True, "linear_probe": True}
+
+
 @pytest.mark.parametrize(
     ("names", "message"),
     [(("vae", "autoencodr"), "did you mean 'autoencoder'?"), (("vae", "vae"), "name two to compare")],

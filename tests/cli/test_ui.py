@@ -96,7 +96,7 @@ def test_the_ui_serves_the_runs_and_pictures_it_names_and_its_end_ends_every_pro
         assert process.stdout is not None
         line = process.stdout.readline()
         server_url = f"http://127.0.0.1:{port}"
-        assert re.fullmatch(rf"digits/quick: {server_url}/#/experiments/\d+/runs\n", line)
+        assert re.fullmatch(rf"digits/quick: {server_url}/#/experiments/\d+/runs\?viewStateShareKey=suite\n", line)
         query = {"experiment_ids": [line.split("/")[-2]]}
         (run,) = json.loads(fetch(f"{server_url}/api/2.0/mlflow/runs/search", query))["runs"]
         assert run["info"]["run_name"] == "vae seed 0"

@@ -10,7 +10,7 @@ from PIL import Image
 
 from suite.boards.board import board
 from suite.errors import UserError
-from suite.pages.plot import draw, points
+from suite.pages.plot import _bar, draw, points
 from tests.factories import record
 
 
@@ -57,3 +57,26 @@ def test_what_cannot_be_plotted_is_said(tmp_path: Path) -> None:
     nothing = table({"a": (float("nan"), 0.5), "b": (90.0, float("nan"))})
     with pytest.raises(UserError, match="no model has both"):
         points(nothing, "core_share", "nats")
+
+
+def test_a_cost_is_an_axis_too(tmp_path: Path) -> None:
+    found = points(table({"a": (100.0, 0.5), "b": (90.0, 0.25)}, cost={"parameters": 1234}), "parameters", "nats")
+    assert {(p.model, p.x, p.x_half) for p in found} == {("a", 1234.0, 0.0), ("b", 1234.0, 0.0)}
+    with pytest.raises(UserError, match="no model has both 'train_seconds' and 'nats'"):
+        points(table({"a": (1.0, 1.0)}, cost={"parameters": 1}), "train_seconds", "nats")
+
+
+def test_a_file_that_is_there_is_kept_unless_it_may_be_replaced(tmp_path: Path) -> None:
+    (tmp_path / "p.svg").write_text("mine")
+    drawn = table({"a": (100.0, 0.5), "b": (90.0, 0.25)})
+    with pytest.raises(UserError, match="is there already: --overwrite replaces it"):
+        draw(drawn, "core_share", "nats", tmp_path / "p.svg")
+    assert (tmp_path / "p.svg").read_text() == "mine"
+    draw(drawn, "core_share", "nats", tmp_path / "p.svg", overwrite=True)
+    assert "</svg>" in (tmp_path / "p.svg").read_text()
+
+
+def test_the_bar_of_a_share_ends_at_100_per_cent() -> None:
+    assert _bar(90.0, 30.0, "%") == [[30.0], [10.0]]
+    assert _bar(20.0, 30.0, "%") == [[20.0], [30.0]]
+    assert _bar(90.0, 30.0, "nats") == [[30.0], [30.0]]

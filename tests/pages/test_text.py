@@ -21,22 +21,57 @@ def test_the_terminal_table_of_four_tasks_and_twelve_models_fits_into_120_column
     assert max(map(len, text.splitlines())) <= 120
     assert "conditional_vae_10" in text
     assert re.search(r"nats ↓", text)
-    assert re.search(r"174\.4! ±0\.8 1\n", text)
+    assert re.search(r"174\.4! ±0\.8 1 ", text)
     assert re.search(r"^broken .*failed: Diverged: s…", text, re.MULTILINE)
     assert re.search(r"^floor° .*205\.9", text, re.MULTILINE)
     assert "copy°" in text
 
 
+def test_columns_go_from_what_an_image_costs_to_what_is_gained(table: pd.DataFrame) -> None:
+    heads = next(line for line in render(table, "markdown", anchors={}).splitlines() if line.startswith("| model"))
+    names = re.sub(r"\\|<br>", "", heads)
+    places = [names.index(t) for t in ("reconstruction", "linear_probe", "input_optimization", "latent_ablation")]
+    assert places == sorted(places)
+
+
+def test_in_80_columns_a_board_stands_in_parts_and_every_number_stands_whole(table: pd.DataFrame) -> None:
+    narrow, wide = (render(table, "table", anchors=ANCHORS, width=width) for width in (80, 200))
+    assert max(map(len, narrow.splitlines())) <= 80
+    numbers = [sorted(re.findall(r"-?[\d.]+!? +±[\d.]+", text)) for text in (narrow, wide)]
+    assert numbers[0] == numbers[1]
+
+
+def test_the_terminal_shows_first_what_a_reader_needs_and_all_on_request(table: pd.DataFrame) -> None:
+    few, all_ = (render(table, "table", anchors=ANCHORS, notes=notes) for notes in (False, True))
+    assert "--notes" in few
+    assert "Anchors of reconstruction" not in few
+    assert "Rank 2-4" in few
+    assert "! suspect (reconstruction: conditional_vae_10)" in few
+    assert "Anchors of reconstruction" in all_
+    assert "--notes" not in all_
+
+
+@pytest.mark.parametrize(("dataset", "kept"), [("mnist", True), ("digits", False)])
+def test_an_anchor_has_the_numbers_of_the_board_s_own_data(dataset: str, kept: bool) -> None:
+    anchors = {
+        "reconstruction": [("floor", "copy: the marginals; about 205.9 nats per image on MNIST"), ("copy", "it")]
+    }
+    text = render(board(records({"copy": [31.5] * 3}, dataset=dataset)), "table", anchors=anchors, notes=True)
+    assert ("205.9" in text) == kept
+    assert "copy: it; here 31.5 nats" in " ".join(text.split())
+
+
 def test_the_footnotes_explain_the_numbers(table: pd.DataFrame) -> None:
-    text = " ".join(render(table, "table", anchors=ANCHORS).split())
+    text = " ".join(render(table, "table", anchors=ANCHORS, notes=True).split())
     for part in (
         "95 % interval over seeds and test images; it is for the number itself, not for a comparison",
-        "one level for all pairs of the column",
-        "Ties, however certain: differences below 0.01 dB (gain_db); 0.01 nats (weakest_net, nats); 0.01 points",
-        "Not paired, for want of per-image values, and so ranked by means and standard errors: input_optimization: ",
+        "Rank 2-4: the place is somewhere from 2 to 4. One model is certainly better, all but four are certainly worse",
+        "one level holds for all pairs of a column",
+        "Always a tie: differences below 0.01 nats (nats, weakest_net); 0.01 points (accuracy_64); 0.01 dB (gain_db)",
+        "Not paired, for want of per-image values, and so ranked by means and errors: reconstruction: ",
         "Of a family its best variant counts",
-        "225 records: seeds 0-4; engine 1; versions: input_optimization 1, latent_ablation 1",
-        "Anchors of reconstruction: floor: pixel_marginals: no latents; copy: the image itself.",
+        "225 records: seeds 0-4; engine 1; versions: reconstruction 1, linear_probe 1",
+        "Anchors of reconstruction: floor: pixel_marginals: no latents; here 205.9 nats; copy: the image itself; here ",
         "Not on this board: pixel_marginals.",
         "! suspect (reconstruction: conditional_vae_10)",
         "failed: Diverged: step 37: loss is nan_1 | kl=3 & 50 % of <b> (reconstruction: broken)",
@@ -57,7 +92,7 @@ def test_a_preliminary_board_says_so_and_ranks_nothing() -> None:
     text = render(board(records({"a": [1.0, 1.1], "b": [9.0, 9.1]})), "table", anchors={})
     assert text.startswith("Preliminary board: digits")
     assert "under 3 seeds nothing is ranked (seeds 0, 1)" in text
-    assert "Rank a-b" not in text
+    assert "Rank 2-4" not in text
     one = render(board(records({"a": [1.0]})), "table", anchors={})
     assert "test images alone" in one
 
@@ -70,10 +105,9 @@ def test_missing_seeds_stand_where_the_rank_would_be() -> None:
 
 
 def test_a_table_that_is_too_wide_loses_its_costs_and_is_neither_cut_nor_folded(table: pd.DataFrame) -> None:
-    tiny, narrow, wide = (render(table, "table", anchors={}, width=width).split("\n±")[0] for width in (40, 100, 200))
-    assert tiny == narrow
+    narrow, wide = (render(table, "table", anchors={}, width=width).split("\n±")[0] for width in (105, 200))
     assert "images/s" not in narrow
-    notes = [render(table, "table", anchors={}, width=width) for width in (100, 200)]
+    notes = [render(table, "table", anchors={}, width=width) for width in (105, 200)]
     assert ["Costs: of encoding" in text for text in notes] == [False, True]
     longer = zip(narrow.splitlines(), wide.splitlines(), strict=True)
     assert all(b.startswith(a) or set(b) <= set("─ ") for a, b in longer)
@@ -85,9 +119,9 @@ def test_costs_stand_beside_the_scores_and_are_blank_where_there_are_none() -> N
         costs = {"parameters": 1_234_567, "flops_per_image": 43_210_000, "images_per_second": 56_789.0}
         row["cost"] = costs if row["baseline"] == "dear" else {"parameters": 0, "images_per_second": 0.0}
     text = render(board(rows), "markdown", anchors={})
-    assert "| parameters (k) | MFLOP/image | training images/s |" in text
-    assert re.search(r"^\| dear .* \| 1,230 \| 43.2 \| 56,800 \|$", text, re.MULTILINE)
-    assert re.search(r"^\| free .* \|  \|  \|  \|$", text, re.MULTILINE)
+    assert "| model | parameters (k) | MFLOP/image | training images/s |" in text
+    assert re.search(r"^\| dear \| 1,230 \| 43.2 \| 56,800 \|$", text, re.MULTILINE)
+    assert len(re.findall(r"^\| free \|", text, re.MULTILINE)) == 1  # among the scores alone
     assert re.search(
         r"^dear .* 1,230 +43.2 +56,800$", render(board(rows), "table", anchors={}, width=200), re.MULTILINE
     )
@@ -103,9 +137,24 @@ def test_colour_is_only_for_terminals(table: pd.DataFrame) -> None:
 def test_markdown_is_a_table_with_its_text_escaped(table: pd.DataFrame) -> None:
     lines = [line for line in render(table, "markdown", anchors=ANCHORS).splitlines() if line.startswith("|")]
     cells = [len(re.split(r"(?<!\\)\|", line)) for line in lines]
-    assert len(set(cells)) == 1
-    assert any(r"nan\_1 \| kl=3" in line for line in lines)
-    assert any("174.4! ± 0.8 | 1 |" in line for line in lines)
+    assert set(cells) == {2 + 6, 2 + 4}  # scores, costs
+    assert any(re.search(r"broken.*\| failed \|", line) for line in lines)
+    assert any("174.4! ± 0.8 (1) |" in line for line in lines)
+    assert r"nan\_1 \| kl=3" in render(table, "markdown", anchors=ANCHORS)
+
+
+def test_a_markdown_board_of_four_tasks_fits_the_900_pixels_of_a_code_host_s_page(table: pd.DataFrame) -> None:
+    scores = render(table, "markdown", anchors=ANCHORS).split("<details>")[0]
+    lines = [line.replace("\\", "").strip("| ").split(" | ") for line in scores.splitlines() if line.startswith("| ")]
+    widths = [max(len(part) for cell in column for part in cell.split("<br>")) for column in zip(*lines, strict=True)]
+    assert sum(8 * width + 26 for width in widths) <= 900  # 14 px type, 13 px of padding at each side
+
+
+def test_notes_and_costs_are_folded_in_markdown(table: pd.DataFrame) -> None:
+    shown, *folded = render(table, "markdown", anchors=ANCHORS).split("<details>")
+    assert "parameters (k)" not in shown
+    assert ["parameters (k)" in part for part in folded] == [True, False]
+    assert "Anchors of reconstruction" in folded[1]
 
 
 def test_json_has_full_precision_intervals_seeds_and_reasons(table: pd.DataFrame) -> None:
@@ -131,4 +180,4 @@ def test_csv_has_a_row_per_cell_with_full_precision(table: pd.DataFrame) -> None
     assert len(rows) == len(table)
     assert [float(row["value"]) for row in rows if row["value"]] == table["value"].dropna().tolist()
     assert rows[0]["seeds"] == "0 1 2 3 4"
-    assert rows[0]["rank_best"] == "1"
+    assert [row["rank_best"] for row in rows[:4]] == [f"{place:.0f}" for place in table["rank_best"][:4]]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import sys
+import types
 from typing import Any
 
 import pytest
@@ -102,3 +104,44 @@ def test_a_value_is_shown_to_the_digit_of_its_error(value: float, se: float | No
 
 def test_a_cell_without_a_score_shows_its_reason() -> None:
     assert outcome(ended(cell(0), "unsupported", reason="no labels")) == "no labels"
+
+
+class Handle:
+    """What IPython's ``display`` returns: keeps what it was told to show."""
+
+    def __init__(self) -> None:
+        self.shown: list[str] = []
+
+    def update(self, data: dict[str, str], raw: bool) -> None:
+        assert raw
+        self.shown.append(data["text/plain"])
+
+
+def test_in_a_notebook_one_display_is_drawn_anew_and_only_failures_leave_a_line(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    handle = Handle()
+    ipython, display = types.ModuleType("IPython"), types.ModuleType("IPython.display")
+    ipython.get_ipython = lambda: types.SimpleNamespace(kernel=object())  # type: ignore[attr-defined]
+    display.display = lambda *_, **__: handle  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "IPython", ipython)
+    monkeypatch.setitem(sys.modules, "IPython.display", display)
+    console, out = shown(terminal=False)
+    cells = [cell(0), cell(1, "probe")]
+    with Progress(cells, console, {}) as progress:
+        progress.started(trial(*cells), "here")
+        progress.record(trial(*cells), ended(cells[0]))
+        progress.record(trial(*cells), ended(cells[1], "failed", reason="ValueError: no"))
+        progress.ended(trial(*cells))
+    assert "vae/digits/seed 0" in handle.shown[0]
+    assert "2/2 cells" in handle.shown[-1]
+    assert "1 failed" in handle.shown[-1]
+    assert out.getvalue().splitlines() == ["failed   probe           vae  digits seed 1  ValueError: no"]
+
+
+def test_a_failure_says_where_in_the_model_s_file_and_how_to_see_more() -> None:
+    console, out = shown(terminal=False)
+    stack = 'File "/me/my_model.py", line 12, in loss\n  File "/x/site-packages/torch/nn.py", line 9, in f\nValueError'
+    with Progress([cell(0)], console, {}) as progress:
+        progress.record(trial(cell(0)), ended(cell(0), "failed", reason="ValueError: no", traceback=stack))
+    assert out.getvalue().splitlines()[1].strip() == "/me/my_model.py:12: suite show reconstructi"

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -21,3 +23,19 @@ def test_a_long_curve_is_thinned_and_keeps_its_last_point():
     points = [p for p in mirror.points(make(), {"loss": curve}) if p[0].endswith("curve/loss")]
     assert len(points) <= mirror.CURVE_POINTS
     assert (points[-1][3], points[-1][1]) == (10_006, 5_003.0)
+
+
+def test_the_view_opens_with_the_model_its_seed_and_what_is_ranked_official_tasks_first():
+    metrics = {"nats": {"value": 1.0}, "rate": {"value": 0.5}}
+    extra = make(task="b_extra", primary="nats", metrics=metrics)
+    official = make(task="z_official", primary="nats", metrics=metrics, official=True)
+    failed = make(task="y", primary="nats", metrics={}, official=True, status="failed")
+    first = mirror.view([extra, official, failed])
+    assert json.loads(first)["selectedColumns"] == [
+        "params.`baseline`",
+        "params.`seed`",
+        "metrics.`z_official/nats`",
+        "metrics.`b_extra/nats`",
+    ]
+    assert mirror.view([official], first) == first
+    assert json.loads(mirror.view([official], "not a view"))["selectedColumns"][2:] == ["metrics.`z_official/nats`"]

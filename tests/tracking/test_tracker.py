@@ -52,7 +52,7 @@ def expected(*records: Record) -> list[tuple[str, str, float]]:
         for name, metric in r.metrics.items():
             rows.append((r.checkpoint_key, f"{r.task}/{name}", metric["value"]))
             if metric["se"] is not None:
-                rows.append((r.checkpoint_key, f"{r.task}/{name}_se", metric["se"]))
+                rows.append((r.checkpoint_key, f"se/{r.task}/{name}", metric["se"]))
     return sorted(rows)
 
 
@@ -218,7 +218,7 @@ def test_a_run_bears_params_tags_curves_pictures_and_the_record(workspace):
     curve = np.array([[0, 3.0], [10, 2.0], [20, 1.5]])
     np.savez(values_path(workspace, record.key), **{"curve/loss": curve, "accuracy": np.ones(9)})
     log(workspace, record)
-    curves = select(workspace, "SELECT step, value FROM metrics WHERE key = 'probe_k_5/curve/loss' ORDER BY step")
+    curves = select(workspace, "SELECT step, value FROM metrics WHERE key = 'curve/loss' ORDER BY step")
     assert curves == [(0, 3.0), (10, 2.0), (20, 1.5)]
     params = dict(select(workspace, "SELECT key, value FROM params"))  # type: ignore[arg-type]
     assert params["baseline"] == "vae"
@@ -274,3 +274,16 @@ def test_the_environment_names_the_store_unless_an_option_does(monkeypatch, tmp_
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://there:5000")
     assert tracking.resolve_uri(None, tmp_path) == "http://there:5000"
     assert tracking.resolve_uri("off", tmp_path) == "off"
+
+
+def test_an_experiment_is_of_the_training_kind_with_a_description_and_a_view(workspace):
+    write(workspace, make(primary="accuracy"))
+    tracking.sync(workspace)
+    tags = dict(select(workspace, "SELECT key, value FROM experiment_tags"))
+    assert tags["mlflow.experimentKind"] == "custom_model_development"
+    assert "digits" in tags["mlflow.note.content"]
+    assert json.loads(tags["mlflow.sharedViewState.suite"])["selectedColumns"] == [
+        "params.`baseline`",
+        "params.`seed`",
+        "metrics.`probe/accuracy`",
+    ]

@@ -162,6 +162,15 @@ def test_labels_reach_only_a_model_that_declares_them(digits: data.Dataset, decl
 # --- what comes of it -----------------------------------------------------------------------------------------
 
 
+def test_a_label_that_was_not_declared_is_said_to_be_missing(digits: data.Dataset) -> None:
+    class Forgetful(Small):
+        def loss(self, batch: Batch) -> dict[str, Tensor]:
+            return {"loss": F.cross_entropy(self.encoder(batch.x), batch.y, reduction="none")}  # type: ignore[arg-type]
+
+    with pytest.raises(ContractError, match=r"batch\.y is None: the model does not declare supervision"):
+        training.train(Forgetful(digits.spec), digits, seed=0, budget="smoke")
+
+
 def test_training_lowers_the_loss_and_keeps_a_curve_of_every_term(digits: data.Dataset) -> None:
     events: list[dict[str, Any]] = []
     _, report = trained(digits, budget="five epochs", report=events.append)
