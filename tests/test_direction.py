@@ -28,7 +28,7 @@ TABLE = {
     "planning": "plugins records",
     "guests": "plugins",
     "running": "guests planning",
-    "boards": "records",
+    "boards": "records plugins",
     "pages": "boards plugins",
     "tracking": "records",
     "checking": "running",

@@ -10,6 +10,8 @@ from itertools import groupby
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from suite.records import CLAIMED, GIVEN_WEIGHTS, OWN_TRAINING
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -30,6 +32,10 @@ MODEL = [
     *("baseline_params", "family", "supervision", "parameters", "flops_per_image", "train_seconds"),
     "images_per_second",
 ]
+
+#: Flags on a record whose row has a table of its own, and is not ranked: a model that did not get all it knows from the
+#: budget's training, and one that nobody but its author ran.
+APART = frozenset({GIVEN_WEIGHTS, OWN_TRAINING, CLAIMED})
 
 
 @dataclass(slots=True)
