@@ -32,8 +32,9 @@ TABLE = {
     "pages": "boards plugins",
     "tracking": "records",
     "checking": "running",
+    "submitting": "checking",
     "api": "running pages tracking",
-    "cli": "api checking",
+    "cli": "api submitting",
     "__init__": "api",
     "__main__": "cli",
 }

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,7 @@ from suite.boards.ranking import ordered, rank
 from suite.boards.reference import OwnTasks, majority
 from suite.boards.rows import SECTION, TASK, table_of
 from suite.errors import UserError, nearest
+from suite.plugins import digest
 from suite.version import ENGINE_VERSION
 
 if TYPE_CHECKING:
@@ -39,6 +40,9 @@ _STALE = {
     "task_digest": ([*SECTION, *TASK], "stale: other source of the task"),
 }
 
+#: Flag on a record of a model from outside that had not passed `suite check` when it was run.
+UNCHECKED = "not checked"
+
 #: Fields of a record that become columns as they are.
 _PLAIN = [
     *("key", "status", "reason", "task", "task_version", "official", "primary", "baseline", "family", "supervision"),
@@ -55,10 +59,14 @@ def load_records(*folders: str | Path, warnings: list[str] | None = None) -> Dat
         warnings: Takes one line per corrupt record and per alarm; without it they are logged.
     """
     with store.uncollected():
-        return frame(store.read_raw(folders, warnings), folders)
+        return frame(store.read_raw(folders, warnings), folders, store.read_standings(*folders))
 
 
-def frame(records: Iterable[Mapping[str, Any]], folders: Sequence[str | Path] = ()) -> DataFrame:
+def frame(
+    records: Iterable[Mapping[str, Any]],
+    folders: Sequence[str | Path] = (),
+    standings: Mapping[str, str] | None = None,
+) -> DataFrame:
     """Turns records into a table with one row per record.
 
     Columns: the record's own plain fields; ``task_params`` and ``baseline_params`` as JSON; ``engine`` and the
@@ -68,14 +76,37 @@ def frame(records: Iterable[Mapping[str, Any]], folders: Sequence[str | Path] = 
     Args:
         records: As plain dicts.
         folders: Workspaces that hold the records' per-image values; the table's ``attrs`` keep them for ``board``.
+        standings: Key -> how a record of a submission stands: ``verified``, ``claimed`` or ``given weights``.
     """
     rows = list(records)
     metrics = [raw.get("metrics", {}) for raw in rows]
     canonical = _Canonical()
     columns = _own(rows, canonical) | _sources(rows, canonical) | _costs(rows)
     data = pd.DataFrame(columns | {"metrics": metrics} | _values(metrics))
+    data["standing"] = [(standings or {}).get(key, "") for key in data["key"]]
+    data["flags"] = list(map(_flagged, data["flags"], data["standing"], _unchecked(rows, folders)))
     data.attrs["folders"] = tuple(map(str, folders))
     return data
+
+
+def _flagged(flags: tuple[str, ...], standing: str, unchecked: bool) -> tuple[str, ...]:
+    """Returns a record's flags, with those that are about it and that it does not set itself."""
+    marks = [standing] if standing in (store.CLAIMED, store.GIVEN) else []
+    return (*flags, *marks, *([UNCHECKED] if unchecked else []))
+
+
+def _unchecked(rows: Sequence[Mapping[str, Any]], folders: Sequence[str | Path]) -> Iterator[bool]:
+    """Yields whether a record's model is from outside and has not passed the check, then or since."""
+    passed: dict[str, bool] = {}
+    for raw in rows:
+        check = (raw.get("env") or {}).get("check")
+        if not isinstance(check, dict) or check.get("passed") is True:
+            yield False
+            continue
+        source = digest((raw.get("ingredients") or {}).get("checkpoint", {}).get("baseline"))
+        if source not in passed:
+            passed[source] = any(store.check_stamp(folder, source).get("passed") for folder in folders)
+        yield not passed[source]
 
 
 def _own(rows: Sequence[Mapping[str, Any]], canonical: _Canonical) -> dict[str, list[Any]]:

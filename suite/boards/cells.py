@@ -7,11 +7,12 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from suite.boards import statistics
+from suite.boards.outcome import Outcome
 from suite.boards.reference import OwnTasks, chosen, shared_seeds
 from suite.boards.rows import APART, MIN_SEEDS, SECTION, Row
 from suite.errors import UserError, nearest
@@ -25,32 +26,6 @@ NOT_RUN = "not run"
 #: Metric -> the metric that it is a fixed multiple of. It has no spread of its own in the records: its standard error
 #: over images, and its per-image values, are that metric's in its unit.
 MULTIPLES = {"bits_per_dim": "nats"}
-
-
-class Outcome(NamedTuple):
-    """What is needed of one record; the fields are columns of ``board.frame``."""
-
-    key: str
-    status: str
-    reason: str
-    stale: str
-    task: str
-    task_version: int
-    task_params: str
-    official: bool
-    primary: str
-    baseline: str
-    seed: int
-    metrics: Mapping[str, Mapping[str, Any]]
-    flags: tuple[str, ...]
-    notes: tuple[str, ...]
-    baseline_params: str
-    family: str
-    supervision: str
-    parameters: float
-    flops_per_image: float
-    train_seconds: float
-    images_per_second: float
 
 
 @dataclass(frozen=True)
@@ -178,6 +153,7 @@ def _row(section: _Section, column: _Column, expected: tuple[int, ...], model: O
         floor=column.floor,
         task_params=column.params,
         model=model.baseline,
+        standing=model.standing,
         baseline_params=model.baseline_params,
         family=model.family,
         supervision=model.supervision,

@@ -16,7 +16,7 @@ from suite.plugins import registry
 if TYPE_CHECKING:
     from pandas import DataFrame, Series
 
-    from suite.boards.cells import Outcome
+    from suite.boards.outcome import Outcome
     from suite.plugins import Entry
 
 

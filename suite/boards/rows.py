@@ -54,6 +54,7 @@ class Row:
         floor: The metric of a model that knows nothing.
         task_params, baseline_params: As JSON.
         model: The baseline's name, which tells its parameters.
+        standing: ``verified``, ``claimed`` or ``given weights`` where the records came as a submission.
         family, supervision: As the model declares them.
         parameters, flops_per_image, train_seconds, images_per_second: What the model costs.
         supervised: Whether the model saw labels.
@@ -93,6 +94,7 @@ class Row:
     floor: float
     task_params: str
     model: str
+    standing: str
     baseline_params: str
     family: str
     supervision: str
