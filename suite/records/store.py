@@ -142,8 +142,6 @@ def _there(path: Path) -> dict[str, Any] | None:
         return None
 
 
-
-
 def read_raw(
     folders: Iterable[str | Path], warnings: list[str] | None = None, *, links: bool = True
 ) -> list[dict[str, Any]]:
