@@ -35,17 +35,20 @@ def record(
     name, unit, direction = METRICS.get(task, ("score", "", "higher"))
     params, task_params = changes.get("baseline_params", {}), changes.get("task_params", {})
     checkpoint = {
-        "baseline": f"{baseline}-{source}",
+        "baseline": {"class": baseline, "model.py": source},
         "params": params,
-        "dataset": "d" * 64,
+        "dataset": _sha(changes.get("dataset", "digits")),
         "seed": seed,
         "budget": changes.get("budget", "quick"),
         "precision": changes.get("precision", "float32"),
         "engine": engine,
-        "name": changes.get("dataset", "digits"),
     }
-    version = changes.get("task_version", 1)
-    ingredients = {"checkpoint": checkpoint, "task": task + task_source, "task_version": version, "params": task_params}
+    ingredients = {
+        "checkpoint": checkpoint,
+        "task": {"class": task, f"{task}.py": task_source},
+        "task_version": changes.get("task_version", 1),
+        "task_params": task_params,
+    }
     values = {name: value, **(others or {})} if status == "ok" else {}
     fields: dict[str, Any] = {
         "schema": 1,
@@ -98,4 +101,4 @@ def write_records(workspace: Path, rows: Iterable[dict[str, Any]]) -> Path:
 
 
 def _sha(thing: Any) -> str:
-    return hashlib.sha256(json.dumps(thing, sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(thing, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

@@ -48,3 +48,35 @@ def test_a_file_that_the_engine_s_page_names_is_there(path: str) -> None:
 def test_the_readme_leads_to_every_page() -> None:
     linked = re.findall(r"\]\((docs/\w+\.md)", (ROOT / "README.md").read_text())
     assert {path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").glob("*.md")} <= set(linked)
+
+
+BASELINE = ROOT / "docs" / "baseline.md"
+
+
+def test_the_page_on_baselines_lists_the_families_that_are_allowed() -> None:
+    from suite.measuring.families import FAMILIES
+
+    (paragraph,) = re.findall(r"Posteriors and priors are (.*?)\. Other families", BASELINE.read_text(), re.DOTALL)
+    assert sorted(names(paragraph)) == sorted(
+        {family.__name__ for family in FAMILIES} | {"MixtureSameFamily", "Independent"}
+    )
+
+
+@pytest.mark.parametrize("block", re.findall(r"```python\n(.*?)```", BASELINE.read_text(), re.DOTALL))
+def test_a_model_of_the_page_on_baselines_trains_and_answers_in_few_lines(tmp_path: Path, block: str) -> None:
+    from suite import data, training
+    from suite.measuring import Frozen
+    from suite.plugins import registry
+    from suite.training import Recipe
+
+    body = block.split("class ")[1]
+    assert len([line for line in body.splitlines() if line.strip()]) < 25
+    file = tmp_path / "wrapped.py"
+    file.write_text(block)
+    (entry,) = registry.read_file("baseline", file)
+    images = data.load("digits")
+    model = Recipe(registry.load(registry.source(entry)), images.spec, entry.params).build()
+    training.train(model, images, seed=0, budget="smoke")
+    frozen = Frozen(model)
+    values = frozen.means(images.val.binary[:5])
+    assert frozen.decode(values).shape == (5, *images.spec.shape)

@@ -6,7 +6,9 @@ The board is computed from records and nothing else; only the footnotes quote th
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+import logging
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,20 +19,29 @@ from suite import records as store
 from suite.boards.cells import cells
 from suite.boards.per_image import PerImage
 from suite.boards.ranking import ordered, rank
+from suite.boards.reference import OwnTasks, majority
 from suite.boards.rows import SECTION, TASK, table_of
 from suite.errors import UserError, nearest
+from suite.plugins import digest
+from suite.version import ENGINE_VERSION
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-#: Ingredient of a key -> what must agree in it, and why a record does not count that differs from the newest.
+_log = logging.getLogger("suite")
+
+#: Ingredient of a key -> what must agree in it, and why a record does not count that differs.
 _STALE = {
     "data_hash": (SECTION, "stale: other data"),
+    "budget_version": (SECTION, "stale: other version of the budget"),
     "baseline_params": ([*SECTION, "baseline"], "stale: other parameters of the model"),
     "baseline_digest": ([*SECTION, "baseline"], "stale: older source of the model"),
     "task_params": ([*SECTION, *TASK], "stale: other parameters of the task"),
-    "task_digest": ([*SECTION, *TASK], "stale: older source of the task"),
+    "task_digest": ([*SECTION, *TASK], "stale: other source of the task"),
 }
+
+#: Flag on a record of a model from outside that had not passed `suite check` when it was run.
+UNCHECKED = "not checked"
 
 #: Fields of a record that become columns as they are.
 _PLAIN = [
@@ -48,10 +59,14 @@ def load_records(*folders: str | Path, warnings: list[str] | None = None) -> Dat
         warnings: Takes one line per corrupt record and per alarm; without it they are logged.
     """
     with store.uncollected():
-        return frame(store.read_raw(folders, warnings), folders)
+        return frame(store.read_raw(folders, warnings), folders, store.read_standings(*folders))
 
 
-def frame(records: Iterable[Mapping[str, Any]], folders: Sequence[str | Path] = ()) -> DataFrame:
+def frame(
+    records: Iterable[Mapping[str, Any]],
+    folders: Sequence[str | Path] = (),
+    standings: Mapping[str, str] | None = None,
+) -> DataFrame:
     """Turns records into a table with one row per record.
 
     Columns: the record's own plain fields; ``task_params`` and ``baseline_params`` as JSON; ``engine`` and the
@@ -61,14 +76,37 @@ def frame(records: Iterable[Mapping[str, Any]], folders: Sequence[str | Path] = 
     Args:
         records: As plain dicts.
         folders: Workspaces that hold the records' per-image values; the table's ``attrs`` keep them for ``board``.
+        standings: Key -> how a record of a submission stands: ``verified``, ``claimed`` or ``given weights``.
     """
     rows = list(records)
     metrics = [raw.get("metrics", {}) for raw in rows]
     canonical = _Canonical()
     columns = _own(rows, canonical) | _sources(rows, canonical) | _costs(rows)
     data = pd.DataFrame(columns | {"metrics": metrics} | _values(metrics))
+    data["standing"] = [(standings or {}).get(key, "") for key in data["key"]]
+    data["flags"] = list(map(_flagged, data["flags"], data["standing"], _unchecked(rows, folders)))
     data.attrs["folders"] = tuple(map(str, folders))
     return data
+
+
+def _flagged(flags: tuple[str, ...], standing: str, unchecked: bool) -> tuple[str, ...]:
+    """Returns a record's flags, with those that are about it and that it does not set itself."""
+    marks = [standing] if standing in (store.CLAIMED, store.GIVEN) else []
+    return (*flags, *marks, *([UNCHECKED] if unchecked else []))
+
+
+def _unchecked(rows: Sequence[Mapping[str, Any]], folders: Sequence[str | Path]) -> Iterator[bool]:
+    """Yields whether a record's model is from outside and has not passed the check, then or since."""
+    passed: dict[str, bool] = {}
+    for raw in rows:
+        check = (raw.get("env") or {}).get("check")
+        if not isinstance(check, dict) or check.get("passed") is True:
+            yield False
+            continue
+        source = digest((raw.get("ingredients") or {}).get("checkpoint", {}).get("baseline"))
+        if source not in passed:
+            passed[source] = any(store.check_stamp(folder, source).get("passed") for folder in folders)
+        yield not passed[source]
 
 
 def _own(rows: Sequence[Mapping[str, Any]], canonical: _Canonical) -> dict[str, list[Any]]:
@@ -84,6 +122,7 @@ def _sources(rows: Sequence[Mapping[str, Any]], canonical: _Canonical) -> dict[s
     checkpoints = [found.get("checkpoint") or {} for found in ingredients]
     return {
         "engine": [found.get("engine", 0) for found in checkpoints],
+        "budget_version": [found.get("budget_version", 1) for found in checkpoints],
         "data_hash": [found.get("dataset", "") for found in checkpoints],
         "baseline_digest": [canonical[found.get("baseline")] for found in checkpoints],
         "task_digest": [canonical[found.get("task")] for found in ingredients],
@@ -161,11 +200,13 @@ def board(
     data = select(data, dataset=datasets, task=tasks, baseline=baselines, budget=budget, precision=precision)
     if len(seeds):
         data = data[data["seed"].isin(seeds)]
+    own = OwnTasks()
+    data = _made_here(data, own)
     if data.empty:
         raise UserError("no records to show")
     kept = PerImage(data.attrs.get("folders", ()) if folders is None else folders)
     with store.uncollected():
-        rows = list(cells(current(data, all_versions), metrics))
+        rows = list(cells(current(data, all_versions), metrics, own))
         rank(rows, kept)
         return table_of(ordered(rows, sort))
 
@@ -196,21 +237,40 @@ def stale_keys(raws: Iterable[Mapping[str, Any]]) -> set[str]:
 
 
 def current(data: DataFrame, all_versions: bool = False) -> DataFrame:
-    """Keeps the newest engine and task versions; adds ``older`` (how many records that left out) and ``stale``.
+    """Keeps one engine and one version of each task; adds ``older`` (how many records that left out) and ``stale``.
 
-    A key's ingredients that are no versions (sources, data) can differ as well, where something was edited
-    between two runs. Then the newest record decides, and ``stale`` says why one that rests on others does not count.
+    Kept is what most models have by their newest records; of several, the newest. A key's ingredients that are no
+    versions (sources, data) can differ as well, where something was edited between two runs. What models share is
+    decided in the same way, what is a model's own by its newest record; ``stale`` says why a record that rests on
+    something else does not count. So no single record moves another model's row, whatever it says.
     """
     total = data.groupby(SECTION[:3])["key"].transform("size")
     if not all_versions:
-        data = data[data["engine"] == data.groupby(SECTION[:3])["engine"].transform("max")]
-        data = data[data["task_version"] == data.groupby([*SECTION, "task"])["task_version"].transform("max")]
+        data = data[data["engine"] == _version(data, SECTION[:3], "engine")]
+        data = data[data["task_version"] == _version(data, [*SECTION, "task"], "task_version")]
     data = data.assign(older=total - data.groupby(SECTION[:3])["key"].transform("size"))
     data = data.sort_values("finished", kind="stable", na_position="first")
     data = data.assign(stale="")
     for ingredient, (owner, reason) in _STALE.items():
-        newest = data.groupby(owner)[ingredient].transform("last")
-        data.loc[data[ingredient] != newest, "stale"] = reason
+        own = "baseline" in owner
+        wanted = data.groupby(owner)[ingredient].transform("last") if own else majority(data, owner, ingredient)
+        data.loc[data[ingredient] != wanted, "stale"] = reason
     # Of several records of one cell the last counts: a current one, then one that is ok, then the newest.
     order = pd.DataFrame({"current": data["stale"] == "", "ok": data["status"] == "ok"})
     return data.loc[order.sort_values(["current", "ok"], kind="stable").index]
+
+
+def _version(data: DataFrame, owner: Sequence[str], column: str) -> pd.Series[int]:
+    """Returns the version that most models have as their newest, of several the newest."""
+    newest = data.assign(**{column: data.groupby([*owner, "baseline"])[column].transform("max")})
+    return majority(newest.sort_values(column, kind="stable"), owner, column).reindex(data.index)
+
+
+def _made_here(data: DataFrame, tasks: OwnTasks) -> DataFrame:
+    """Leaves out what says that it was measured by a newer engine or task than this suite has."""
+    newest = {name: tasks.newest(name) for name in data["task"].unique()}
+    versions = [math.inf if (known := newest[name]) is None else known for name in data["task"]]
+    fine = (data["engine"] <= ENGINE_VERSION) & (data["task_version"] <= pd.Series(versions, index=data.index))
+    if not fine.all():
+        _log.warning("%d records left out: of a newer engine or task than this suite has", (~fine).sum())
+    return data[fine]

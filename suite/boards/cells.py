@@ -7,14 +7,15 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from suite.boards import statistics
-from suite.boards.rows import MIN_SEEDS, SECTION, Row
+from suite.boards.outcome import Outcome
+from suite.boards.reference import OwnTasks, chosen, shared_seeds
+from suite.boards.rows import APART, MIN_SEEDS, SECTION, Row
 from suite.errors import UserError, nearest
-from suite.records import GIVEN_WEIGHTS, OWN_TRAINING
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,32 +26,6 @@ NOT_RUN = "not run"
 #: Metric -> the metric that it is a fixed multiple of. It has no spread of its own in the records: its standard error
 #: over images, and its per-image values, are that metric's in its unit.
 MULTIPLES = {"bits_per_dim": "nats"}
-
-
-class Outcome(NamedTuple):
-    """What is needed of one record; the fields are columns of ``board.frame``."""
-
-    key: str
-    status: str
-    reason: str
-    stale: str
-    task: str
-    task_version: int
-    task_params: str
-    official: bool
-    primary: str
-    baseline: str
-    seed: int
-    metrics: Mapping[str, Mapping[str, Any]]
-    flags: tuple[str, ...]
-    notes: tuple[str, ...]
-    baseline_params: str
-    family: str
-    supervision: str
-    parameters: float
-    flops_per_image: float
-    train_seconds: float
-    images_per_second: float
 
 
 @dataclass(frozen=True)
@@ -72,6 +47,18 @@ class _Metric:
 
 
 @dataclass(frozen=True)
+class _Column:
+    """A task's metric, as the suite's own task or else most models have it."""
+
+    task: str
+    version: int
+    params: str
+    metric: _Metric
+    official: bool
+    floor: float
+
+
+@dataclass(frozen=True)
 class _Cell:
     """One model's seeds in one column."""
 
@@ -87,12 +74,13 @@ class _Cell:
     moments: statistics.Moments
 
 
-def cells(data: pd.DataFrame, metrics: Sequence[str]) -> Iterator[Row]:
+def cells(data: pd.DataFrame, metrics: Sequence[str], tasks: OwnTasks) -> Iterator[Row]:
     """Yields one row per (section, task column, model), also where the model has no record for the column.
 
     Args:
         data: Records as ``board.current`` leaves them.
         metrics: Names or patterns; empty takes what each task ranks.
+        tasks: The suite's own: what they say of themselves counts.
 
     Raises:
         UserError: If a metric does not occur.
@@ -105,13 +93,15 @@ def cells(data: pd.DataFrame, metrics: Sequence[str]) -> Iterator[Row]:
         columns: dict[tuple[str, int], list[Outcome]] = {}
         for outcome in sorted(found, key=lambda outcome: (outcome.task, outcome.task_version)):
             columns.setdefault((outcome.task, outcome.task_version), []).append(outcome)
-        seeds = [tuple(sorted({outcome.seed for outcome in outcomes})) for outcomes in columns.values()]
-        apart = frozenset(o.baseline for o in found if GIVEN_WEIGHTS in o.flags or OWN_TRAINING in o.flags)
+        seeds = {place: shared_seeds(outcomes) for place, outcomes in columns.items()}
+        # A task that the suite does not have says nothing of those that it has.
+        counted = [place for place in columns if tasks.known(place[0])] or list(columns)
+        apart = frozenset(o.baseline for o in found if APART & {*o.flags})
         dataset, budget, precision, engine, older = (part[name].iloc[0] for name in (*SECTION, "older"))
-        few = min(map(len, seeds)) < MIN_SEEDS
+        few = min(len(seeds[place]) for place in counted) < MIN_SEEDS
         section = _Section(dataset, budget, precision, int(engine), few, int(older), apart)
-        for outcomes, expected in zip(columns.values(), seeds, strict=True):
-            yield from _column(section, outcomes, expected, models, metrics)
+        for place, outcomes in columns.items():
+            yield from _column(section, outcomes, seeds[place], models, _metrics(outcomes, metrics, tasks), tasks)
 
 
 def _check(patterns: Sequence[str], names: Sequence[str]) -> None:
@@ -125,32 +115,27 @@ def _column(
     outcomes: Sequence[Outcome],
     expected: tuple[int, ...],
     models: Mapping[str, Outcome],
-    patterns: Sequence[str],
+    metrics: Sequence[_Metric],
+    tasks: OwnTasks,
 ) -> Iterator[Row]:
     """Yields the rows of one task: a cell per model and metric."""
     by_model: dict[str, dict[int, Outcome]] = {}
     for outcome in outcomes:
         by_model.setdefault(outcome.baseline, {})[outcome.seed] = outcome
-    last = outcomes[-1]
-    official = ":" not in last.task and any(outcome.official for outcome in outcomes)
-    for metric in _metrics(outcomes, patterns):
-        ranked = metric.name == last.primary
+    task, version = outcomes[-1].task, outcomes[-1].task_version
+    params = chosen(outcomes, lambda outcome: outcome.task_params)
+    official, primary = tasks.official(task, version, outcomes), tasks.primary(task, version, outcomes)
+    for metric in metrics:
+        ranked = metric.name == primary
         floor = _floor(outcomes) if ranked else math.nan
+        column = _Column(task, version, params, metric, ranked and official, floor)
         for model in models.values():
-            cell = _cell(by_model.get(model.baseline, {}), metric.name, expected)
-            yield _row(section, last, expected, metric, ranked and official, floor, model, cell)
+            own = by_model.get(model.baseline, {})
+            wanted = tuple(sorted({*expected, *own}))
+            yield _row(section, column, wanted, model, _cell(own, metric.name, wanted))
 
 
-def _row(
-    section: _Section,
-    task: Outcome,
-    expected: tuple[int, ...],
-    metric: _Metric,
-    official: bool,
-    floor: float,
-    model: Outcome,
-    cell: _Cell,
-) -> Row:
+def _row(section: _Section, column: _Column, expected: tuple[int, ...], model: Outcome, cell: _Cell) -> Row:
     return Row(
         dataset=section.dataset,
         budget=section.budget,
@@ -158,16 +143,17 @@ def _row(
         engine=section.engine,
         preliminary=section.preliminary,
         older=section.older,
-        task=task.task,
-        task_version=task.task_version,
+        task=column.task,
+        task_version=column.version,
         expected=expected,
-        metric=metric.name,
-        unit=metric.unit,
-        direction=metric.direction,
-        official=official,
-        floor=floor,
-        task_params=task.task_params,
+        metric=column.metric.name,
+        unit=column.metric.unit,
+        direction=column.metric.direction,
+        official=column.official,
+        floor=column.floor,
+        task_params=column.params,
         model=model.baseline,
+        standing=model.standing,
         baseline_params=model.baseline_params,
         family=model.family,
         supervision=model.supervision,
@@ -256,20 +242,21 @@ def _why(missing: Mapping[int, str], every: bool) -> str:
     return "; ".join(f"{state} (seed {', '.join(which)})" for state, which in seeds.items())
 
 
-def _metrics(outcomes: Sequence[Outcome], patterns: Sequence[str]) -> list[_Metric]:
+def _metrics(outcomes: Sequence[Outcome], patterns: Sequence[str], tasks: OwnTasks) -> list[_Metric]:
     """Returns the metrics to show of one task."""
-    declared: dict[str, _Metric] = {}
-    for outcome in outcomes:
-        for name in outcome.metrics.keys() - declared.keys():
-            entry = outcome.metrics[name]
-            declared[name] = _Metric(name, entry.get("unit", ""), entry.get("direction", ""))
-    if not patterns:
-        primary = outcomes[-1].primary or ""
-        return [declared.get(primary, _Metric(primary, "", ""))]
-    return [declared[name] for pattern in patterns for name in sorted(declared) if fnmatchcase(name, pattern)]
+    task, version = outcomes[-1].task, outcomes[-1].task_version
+    names = sorted({name for outcome in outcomes for name in outcome.metrics})
+    wanted = [name for pattern in patterns for name in names if fnmatchcase(name, pattern)]
+    shown = dict.fromkeys(wanted) if patterns else [tasks.primary(task, version, outcomes)]
+    return [_Metric(*tasks.metric(task, version, name, outcomes)) for name in shown]
 
 
 def _floor(outcomes: Sequence[Outcome]) -> float:
-    """Returns the mean of the metric ``floor``, which a task reports where its floor is a number on the same images."""
-    values = [outcome.metrics["floor"]["value"] for outcome in outcomes if "floor" in outcome.metrics]
-    return float(np.mean(values)) if values else math.nan
+    """Returns the metric ``floor``, which a task reports where its floor is a number on the same images (the median).
+
+    Where fewer than half of the models have it, a single one could set it: there is none.
+    """
+    told = [outcome for outcome in outcomes if "floor" in outcome.metrics]
+    if not told or 2 * len({outcome.baseline for outcome in told}) < len({outcome.baseline for outcome in outcomes}):
+        return math.nan
+    return float(np.median([outcome.metrics["floor"]["value"] for outcome in told]))

@@ -10,6 +10,8 @@ from itertools import groupby
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from suite.records import CLAIMED, GIVEN_WEIGHTS, OWN_TRAINING
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -31,6 +33,10 @@ MODEL = [
     "images_per_second",
 ]
 
+#: Flags on a record whose row has a table of its own, and is not ranked: a model that did not get all it knows from the
+#: budget's training, and one that nobody but its author ran.
+APART = frozenset({GIVEN_WEIGHTS, OWN_TRAINING, CLAIMED})
+
 
 @dataclass(slots=True)
 class Row:
@@ -48,6 +54,7 @@ class Row:
         floor: The metric of a model that knows nothing.
         task_params, baseline_params: As JSON.
         model: The baseline's name, which tells its parameters.
+        standing: ``verified``, ``claimed`` or ``given weights`` where the records came as a submission.
         family, supervision: As the model declares them.
         parameters, flops_per_image, train_seconds, images_per_second: What the model costs.
         supervised: Whether the model saw labels.
@@ -87,6 +94,7 @@ class Row:
     floor: float
     task_params: str
     model: str
+    standing: str
     baseline_params: str
     family: str
     supervision: str

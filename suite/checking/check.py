@@ -8,16 +8,19 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from suite.errors import Unsupported, UserError
+from suite.errors import Unsupported, UserError, unknown
 from suite.plugins import registry
+from suite.training import BUDGETS
 
 if TYPE_CHECKING:
     from suite.checking.integrity import Specimen
+    from suite.data import Dataset
     from suite.measuring import Task
     from suite.plugins import Source
     from suite.training import Baseline
 
-DATASET = "digits"
+#: What the checks train on, and how long, unless told otherwise.
+DATASET, BUDGET = "digits", "smoke"
 
 
 @dataclass(frozen=True)
@@ -37,13 +40,30 @@ class Finding:
     reason: str
 
 
-def check_file(path: str) -> Iterator[Finding]:
-    """Checks every baseline and task of a file and yields the findings as they come.
+def check_file(
+    path: str,
+    *,
+    dataset: str = DATASET,
+    budget: str = BUDGET,
+    data_root: str | None = None,
+) -> Iterator[Finding]:
+    """Checks every baseline and task of a file, in this process, and yields the findings as they come.
+
+    Args:
+        path: The file.
+        dataset: On which the checks train and score.
+        budget: How long the model is trained that the tasks are tried on; the integrity checks train a few steps.
+        data_root: Where datasets lie.
 
     Raises:
         UserError: If there is no such file, it does not import, it holds neither a baseline nor a task, or a name of it
-            is taken.
+            is taken; for an unknown dataset or budget.
     """
+    from suite import data
+
+    data.info(dataset)
+    if budget not in BUDGETS:
+        raise unknown("budget", budget, BUDGETS)
     file = Path(path).expanduser().resolve()
     if not file.is_file():
         raise UserError(f"no such file: {path}")
@@ -57,14 +77,19 @@ def check_file(path: str) -> Iterator[Finding]:
     for entry in entries:
         source = registry.source(entry)
         cls = registry.load(source)
-        if entry.kind == "baseline":
-            yield from check_baseline(cls, entry.params, entry.name, source)
-        else:
+        if entry.kind == "task":
             yield from check_task(cls, entry.name)
+            continue
+        yield from check_baseline(cls, entry.params, entry.name, source, data.load(dataset, data_root), budget)
 
 
 def check_baseline(
-    cls: type[Baseline], params: dict[str, Any], name: str, source: Source | None = None
+    cls: type[Baseline],
+    params: dict[str, Any],
+    name: str,
+    source: Source | None = None,
+    dataset: Dataset | None = None,
+    budget: str = BUDGET,
 ) -> Iterator[Finding]:
     """Trains a baseline briefly and yields what each check finds.
 
@@ -73,19 +98,23 @@ def check_baseline(
         params: Its hyperparameters.
         name: For the findings.
         source: Its file, if it came from one; without it nothing runs in a fresh process.
+        dataset: By default the digits.
+        budget: How long the model is trained that the tasks are tried on.
     """
     from suite import data
-    from suite.checking.integrity import AFTER, BUDGET, Specimen
+    from suite.checking.integrity import AFTER, Specimen
 
+    images = dataset or data.load(DATASET)
     try:
-        specimen = Specimen.grow(cls, params, data.load(DATASET), source)
+        specimen = Specimen.grow(cls, params, images, source)
+        tried = specimen if budget == BUDGET else Specimen.grow(cls, params, images, source, budget)
     except Exception as error:
         yield _objection(name, "trains", error)
         yield Finding(name, "all other checks", "skipped", "it did not train")
         return
-    yield Finding(name, "trains", "pass", f"the {BUDGET} budget")
+    yield Finding(name, "trains", "pass", f"the {budget} budget on {images.info.name}")
     failed: set[str] = set()
-    for check, function in _baseline_checks(specimen):
+    for check, function in _baseline_checks(specimen, tried):
         if (needed := AFTER.get(check)) in failed:
             yield Finding(name, check, "skipped", f"it says nothing where '{needed}' failed")
             continue
@@ -112,16 +141,16 @@ def check_task(cls: type[Task], name: str) -> Iterator[Finding]:
         yield Finding(name, "scores something", "fail", "unsupported for every model")
 
 
-def _baseline_checks(specimen: Specimen) -> Iterator[tuple[str, Callable[[], str]]]:
-    """Yields the name of each check and the check itself, the quick ones first."""
+def _baseline_checks(specimen: Specimen, tried: Specimen) -> Iterator[tuple[str, Callable[[], str]]]:
+    """Yields the name of each check and the check itself, the quick ones first; tasks score the one to be tried."""
     from suite.checking import integrity, rehearsal
     from suite.checking.fresh_process import fresh_process
 
     for check in (*integrity.CHECKS, *([fresh_process] if specimen.source else [])):
         yield check.__name__.replace("_", " "), partial(check, specimen)
-    public, secret = rehearsal.public_and_secret(specimen)
+    public, secret = rehearsal.public_and_secret(tried)
     yield "no test image by heart", partial(rehearsal.no_test_image_by_heart, public)
-    for name, task in rehearsal.tasks(specimen.dataset.info):
+    for name, task in rehearsal.tasks(tried.dataset.info):
         yield f"task {name}", partial(rehearsal.same_under_secret_noise, task, public, secret)
 
 

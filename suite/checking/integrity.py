@@ -43,28 +43,36 @@ class Specimen:
         dataset: What it was trained on.
         model: The trained model.
         source: Its file, where it came from one: the checks then also run in a fresh process.
+        budget: How long it was trained.
     """
 
     recipe: Recipe
     dataset: Dataset
     model: Frozen
     source: Source | None = None
+    budget: str = BUDGET
 
     @staticmethod
-    def grow(cls: type[Baseline], params: dict[str, Any], dataset: Dataset, source: Source | None = None) -> Specimen:
-        """Trains a baseline with seed 0 for a few steps."""
+    def grow(
+        cls: type[Baseline],
+        params: dict[str, Any],
+        dataset: Dataset,
+        source: Source | None = None,
+        budget: str = BUDGET,
+    ) -> Specimen:
+        """Trains a baseline with seed 0, by default for a few steps."""
         recipe = Recipe(cls, dataset.spec, params)
-        return Specimen(recipe, dataset, Frozen(train(recipe, dataset)), source)
+        return Specimen(recipe, dataset, Frozen(train(recipe, dataset, budget)), source, budget)
 
     def images(self, start: int = 0) -> Tensor:
         """``ROWS`` binarized validation images."""
         return self.dataset.val.binary[start : start + ROWS]
 
 
-def train(recipe: Recipe, dataset: Dataset) -> Baseline:
-    """Builds a baseline and trains it for a few steps."""
+def train(recipe: Recipe, dataset: Dataset, budget: str = BUDGET) -> Baseline:
+    """Builds a baseline and trains it, by default for a few steps."""
     baseline = recipe.build()
-    training.train(baseline, dataset, seed=recipe.seed, budget=BUDGET)
+    training.train(baseline, dataset, seed=recipe.seed, budget=budget)
     return baseline
 
 

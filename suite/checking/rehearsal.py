@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from suite import seeds
-from suite.checking.integrity import BUDGET, Caught, Specimen
+from suite.checking.integrity import Caught, Specimen
 from suite.data import Dataset, DatasetInfo, Split, binarize
 from suite.errors import ContractError
 from suite.measuring import Frozen, Score, Subject, Task, batches, fit_channel, make_subject, measured
@@ -26,7 +26,7 @@ AT_FLOOR = 0.5
 
 def subject_of(specimen: Specimen, noise: str = "") -> Subject:
     """Returns a specimen as tasks see it, keeping nothing on disk."""
-    return make_subject(specimen.model.unwrap(), specimen.recipe, specimen.dataset, BUDGET, noise=noise)
+    return make_subject(specimen.model.unwrap(), specimen.recipe, specimen.dataset, specimen.budget, noise=noise)
 
 
 def public_and_secret(specimen: Specimen) -> tuple[Subject, Subject]:
@@ -63,7 +63,7 @@ def same_under_secret_noise(task: Task, public: Subject, secret: Subject) -> str
     name = task.primary
     unit = next(metric.unit for metric in task.metrics if metric.name == name)
     first = score(task, public)
-    seen = f"{name} {first.metrics[name].value:.4g} {unit}".rstrip() + f" after the {BUDGET} budget"
+    seen = f"{name} {first.metrics[name].value:.4g} {unit}".rstrip() + f" after the {public.budget} budget"
     if unit != "nats":  # no noise enters
         return seen
     second = score(task, secret)
@@ -73,7 +73,7 @@ def same_under_secret_noise(task: Task, public: Subject, secret: Subject) -> str
         raise Caught(f"{name} {a:.4g}, but {b:.4g} with a secret noise seed (allowed: {allowed:.2g} apart)")
     floor = first.metrics.get("floor")
     if floor is not None and abs(a - floor.value) < AT_FLOOR:
-        return f"{name} at the floor, as after the {BUDGET} budget it may be, and with a secret noise seed too"
+        return f"{name} at the floor, as after the {public.budget} budget it may be, and with a secret noise seed too"
     return f"{seen}; {b:.4g} with a secret noise seed"
 
 

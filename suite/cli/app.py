@@ -36,6 +36,8 @@ COMMANDS = (
     "sync",
     "new",
     "check",
+    "submit",
+    "verify",
 )
 
 app = typer.Typer(

@@ -24,14 +24,21 @@ def merge(
         list[str] | None,
         typer.Option("--values", metavar="PATTERN", help="With --slim: further metrics whose values to take. Repeat."),
     ] = None,
+    claimed: Annotated[
+        bool, typer.Option("--claimed", help="Take a submission that nobody verified; its rows say so, unranked.")
+    ] = False,
 ) -> None:
-    """Take the records of other folders into the workspace; with --file, those of its cells as they stand now."""
+    """Take the records of other folders, or a verified submission, into the workspace; with --file, its cells alone."""
     from suite.planning import make_plan
     from suite.records import merge as take
+    from suite.submitting import MANIFEST
 
     for folder in folders:
         if not folder.is_dir():
             raise UserError(f"{folder} is not a folder")
+    if any((folder / MANIFEST).exists() for folder in folders):
+        _admit(folders, workspace, claimed, plain=not (file or path or slim or values))
+        return
     if values and not slim:
         raise UserError("--values narrows what --slim takes; without it all values are taken")
     keys = None
@@ -51,3 +58,14 @@ def merge(
     typer.echo(counts)
     if merged.conflicts:
         raise typer.Exit(1)
+
+
+def _admit(folders: list[Path], workspace: Path, claimed: bool, plain: bool) -> None:
+    """Takes submissions one by one, each as its verdict says."""
+    from suite.submitting import admit
+
+    if not plain:
+        raise UserError("a submission is merged whole: without --file, --path, --slim and --values")
+    for folder in folders:
+        merged, standing = admit(folder, workspace, claimed=claimed)
+        typer.echo(f"{folder}: {len(merged.taken)} records taken, {len(merged.present)} there already; {standing}")

@@ -12,8 +12,9 @@ import typer
 from suite.cli.options import DataRoot, Format, Paths, Workspace, check_format
 from suite.cli.output import print_facts, print_json, print_table
 from suite.errors import UserError, unknown
-from suite.plugins import read_card, registry
+from suite.plugins import Entry, built_in_folder, read_card, registry
 
+METRIC_FIELDS = ("name", "unit", "direction", "summary")
 METRIC_COLUMNS = ("metric", "unit", "better", "meaning")
 RECORD_COLUMNS = ("metric", "value", "se", "n", "unit", "direction")
 
@@ -47,35 +48,37 @@ def _find(name: str, extra: Any, workspace: Path, data_root: str | None) -> Any:
         entries = [entry for kind in names for entry in registry.read_file(kind, file)]
         if not entries:
             raise UserError(f"{plain} holds neither a baseline nor a task")
-        return [_describe(registry.source(entry), entry.params) for entry in entries]
+        return [_describe(entry, registry.source(entry), entry.params) for entry in entries]
     for kind, found in names.items():
         if plain in found:
-            return [_describe(*registry.resolve(kind, name, extra))]
+            return [_describe(found[plain], *registry.resolve(kind, name, extra))]
     if re.fullmatch(r"[0-9a-f]{4,64}", name):
         return [_record(name, workspace)]
     raise unknown("name", name, [*names["task"], *names["baseline"], *data.names()])
 
 
-def _describe(source: Any, params: Mapping[str, Any]) -> dict[str, Any]:
+def _describe(entry: Entry, source: Any, params: Mapping[str, Any]) -> dict[str, Any]:
     common = {"kind": source.kind, "name": source.name, "file": source.origin, "class": source.attribute}
     closure = {"digest": source.digest, "closure": sorted(source.files)}
     if source.kind == "baseline":
         static = {key: value for key, value in source.static.items() if key != "params"}
         about = read_card(source.files[source.entry], Path(source.origin), source.attribute)
         return {**common, **static, "params": dict(params), **closure, "about": about}
-    task = registry.load(source)(**params)
+    static = {name: source.static[name] for name in ("version", "summary", "primary", "official")}
+    static["requires"] = list(source.static["requires"])
+    return {**common, **static, "params": dict(params), **_rules(entry, source, params), **closure}
+
+
+def _rules(entry: Entry, source: Any, params: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns a task's card, metrics and anchors; of a file that was given, as far as its text tells: it is not run."""
+    if entry.path.parent == built_in_folder("task"):
+        task = registry.load(source)(**params)
+        metrics, anchors = [vars(metric) for metric in task.metrics], [vars(anchor) for anchor in task.anchors]
+        return {"card": task.card(), "metrics": metrics, "anchors": anchors}
     return {
-        **common,
-        "version": task.version,
-        "summary": task.summary,
-        "primary": task.primary,
-        "official": task.official,
-        "requires": list(task.requires),
-        "params": dict(params),
-        "card": task.card(),
-        "metrics": [vars(metric) for metric in task.metrics],
-        "anchors": [vars(anchor) for anchor in task.anchors],
-        **closure,
+        "card": {},
+        "metrics": [dict(zip(METRIC_FIELDS, (*about, ""), strict=True)) for about in entry.facts.metrics],
+        "anchors": [{"name": name, "summary": summary} for name, summary in entry.facts.anchors],
     }
 
 

@@ -58,6 +58,7 @@ from .task import Metric as Metric
 from .task import Score as Score
 from .task import Task as Task
 from .task import measured as measured
+from .tolerance import tolerated as tolerated
 from .trust import Frozen as Frozen
 from .whitening import MOST_IMAGES as MOST_IMAGES
 from .whitening import observe as observe

@@ -181,6 +181,8 @@ def _resolve(kind: str, selectors: Sequence[str], paths: Sequence[str]) -> Resol
     resolved: Resolved = {}
     for source, params in found:
         name = registry.label(source, params)
+        if not records.fits_label(name):
+            raise UserError(f"the name {name!a} of a {kind} holds more than ASCII letters, digits, _.- and parameters")
         other, _ = resolved.setdefault(name, (source, params))
         if other.origin != source.origin:
             raise UserError(f"two files provide the {kind} '{name}': {other.origin} and {source.origin}")

@@ -81,6 +81,8 @@ def _of_today(ingredients: dict[str, Any], checkout: Path, faces: frozenset[str]
         _Unproven: If a file is not equal, or not there.
     """
     found = copy.deepcopy(ingredients)
+    if "baseline" not in found.get("checkpoint", {}) or "task" not in found:
+        raise _Unproven("the record does not name its sources")
     for kind, identity in (("baseline", found["checkpoint"]["baseline"]), ("task", found["task"])):
         for name in [name for name in identity if name != "class"]:
             identity[name] = _hash_of_today(kind, name, identity[name], checkout, faces)

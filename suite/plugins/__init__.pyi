@@ -19,3 +19,4 @@ from .registry import resolve as resolve
 from .registry import resolve_all as resolve_all
 from .source import Source as Source
 from .syntax import FACES as FACES
+from .syntax import parse as parse

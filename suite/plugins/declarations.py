@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import functools
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -53,6 +54,7 @@ class Facts:
         family: The file's name; for what is built upon a built-in baseline, the name of that one's file.
         folder: Where the file that declares ``files`` lies, virtual and real: these lie beside it.
         anchors: (name, summary) of the anchors that a task declares; none where they need code to be known.
+        metrics: (name, unit, direction) of the metrics that a task declares, as far as they are read.
     """
 
     attribute: str
@@ -65,6 +67,7 @@ class Facts:
     family: str
     folder: tuple[str, Path]
     anchors: tuple[tuple[str, str], ...] = ()
+    metrics: tuple[tuple[str, str, str], ...] = ()
 
 
 def read_facts(kind: str, data: bytes, path: Path) -> list[Facts]:
@@ -133,7 +136,8 @@ def _facts(kind: str, cls: type, classes: Classes) -> Facts:
         *_parameters(kind, ancestors),
         family=_family(ancestors),
         folder=(str(PurePosixPath(holder.file).parent), holder.path.parent),
-        anchors=_anchors(ancestors, classes) if kind == "task" else (),
+        anchors=tuple(_calls("anchors", 2, ancestors, classes)) if kind == "task" else (),
+        metrics=tuple(_calls("metrics", 3, ancestors, classes)) if kind == "task" else (),
     )
 
 
@@ -153,20 +157,18 @@ def _family(ancestors: list[Declared]) -> str:
     return next(built_in, ancestors[0].path.stem)
 
 
-def _anchors(ancestors: list[Declared], classes: Classes) -> tuple[tuple[str, str], ...]:
-    """Returns (name, summary) of a task's anchors, as far as they are literals and f-strings over literals.
+def _calls(attribute: str, length: int, ancestors: list[Declared], classes: Classes) -> Iterator[Any]:
+    """Yields the first arguments of a task's anchors or metrics, as far as they are literals or f-strings over such.
 
     A board should not import torch, nor run a file that it was given, to print its footnotes.
     """
-    found: list[tuple[str, str]] = []
-    declared = ((ancestor, dict(ancestor.assignments()).get("anchors")) for ancestor in ancestors if ancestor.file)
+    declared = ((ancestor, dict(ancestor.assignments()).get(attribute)) for ancestor in ancestors if ancestor.file)
     ancestor, value = next(((a, v) for a, v in declared if v is not None), (ancestors[0], None))
     constants = _constants(classes.module(ancestor.file))
     for call in value.elts if isinstance(value, ast.Tuple | ast.List) else ():
-        match [_text(argument, constants) for argument in getattr(call, "args", ())]:
-            case [str(name), str(summary)]:
-                found.append((name, summary))
-    return tuple(found)
+        texts = [_text(argument, constants) for argument in getattr(call, "args", ())[:length]]
+        if len(texts) == length and None not in texts:
+            yield tuple(texts)
 
 
 def _constants(module: ast.Module) -> dict[str, Any]:

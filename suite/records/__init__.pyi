@@ -6,6 +6,7 @@ from .cleaning import measure as measure
 from .cleaning import remove as remove
 from .cleaning import sizes as sizes
 from .environment import environment as environment
+from .merging import Merged as Merged
 from .merging import merge as merge
 from .record import GIVEN_WEIGHTS as GIVEN_WEIGHTS
 from .record import OWN_TRAINING as OWN_TRAINING
@@ -15,6 +16,16 @@ from .record import STATUSES as STATUSES
 from .record import Record as Record
 from .record import now as now
 from .record import readable as readable
+from .schema import clean as clean
+from .schema import fits_label as fits_label
+from .stamps import CLAIMED as CLAIMED
+from .stamps import GIVEN as GIVEN
+from .stamps import STANDINGS as STANDINGS
+from .stamps import VERIFIED as VERIFIED
+from .stamps import check_stamp as check_stamp
+from .stamps import read_standings as read_standings
+from .stamps import write_stamp as write_stamp
+from .stamps import write_standing as write_standing
 from .store import load_values as load_values
 from .store import pictures_path as pictures_path
 from .store import read_all as read_all

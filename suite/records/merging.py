@@ -8,9 +8,13 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+from suite.records import arrays
 from suite.records import store as records
 from suite.records.agreement import differs
 from suite.records.record import Record
+
+#: Bytes of a picture.
+MOST_PICTURE = 20_000_000
 
 
 @dataclass(frozen=True)
@@ -46,13 +50,16 @@ def merge(
         slim: Of what lies beside the records, take the per-image values of the ranked metric alone, which a paired
             comparison needs: what is small enough to publish.
         values: Patterns (``rise/*``) of further metrics whose per-image values a slim merge takes.
-        warnings: Takes one line per corrupt record and per alarm.
+        warnings: Takes one line per corrupt record and per alarm, and per link or file that is left out: what comes
+            from elsewhere is taken where it is a plain file of the expected kind and size.
 
     Raises:
         UserError: If the workspace cannot be written.
     """
     outcome: dict[str, list[str]] = {"taken": [], "present": [], "conflicts": []}
-    found = [r for r in records.read_all(*folders, warnings=warnings) if keys is None or r.key in keys]
+    told: list[str] = [] if warnings is None else warnings
+    read = records.read_all(*folders, warnings=warnings, links=False)
+    found = [r for r in read if keys is None or r.key in keys]
     known = records.read_keys(workspace, (record.key for record in found), warnings)
     for record in found:
         old = known.get(record.key)
@@ -63,22 +70,45 @@ def merge(
         if slim and not conflict:
             _copy_values(folders, workspace, record, values)
         elif not conflict:
-            _copy_beside(folders, workspace, record.key)
+            _copy_all_values(folders, workspace, record.key, told)
+            _copy_pictures(folders, workspace, record, told)
     return Merged(*(tuple(outcome[name]) for name in ("taken", "present", "conflicts")))
 
 
-def _copy_beside(folders: Sequence[str | Path], workspace: str | Path, key: str) -> None:
-    """Copies a record's values and pictures from the first folder that has them, where the workspace has none."""
-    for locate in (records.values_path, records.pictures_path):
-        target = locate(workspace, key)
-        source = next((path for folder in folders if (path := locate(folder, key)).exists()), None)
-        if source is None or target.exists():
+def _copy_all_values(folders: Sequence[str | Path], workspace: str | Path, key: str, warnings: list[str]) -> None:
+    """Copies a record's values from the first folder that has them, where the workspace has none."""
+    target = records.values_path(workspace, key)
+    source = next((path for folder in folders if (path := records.values_path(folder, key)).exists()), None)
+    if source is None or target.exists():
+        return
+    if records.is_link(source):
+        warnings.append(f"{source} is a link and was left out")
+        return
+    try:
+        arrays.read(source)
+    except arrays.Unreadable as error:
+        warnings.append(f"{source} was left out: {error}")
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy2(source, target)
+
+
+def _copy_pictures(folders: Sequence[str | Path], workspace: str | Path, record: Record, warnings: list[str]) -> None:
+    """Copies the pictures that a record names from the first folder that has some, where the workspace has none."""
+    target = records.pictures_path(workspace, record.key)
+    source = next((path for folder in folders if (path := records.pictures_path(folder, record.key)).is_dir()), None)
+    if source is None or target.exists():
+        return
+    for picture in (source / name for name in record.pictures):
+        if not picture.exists():
             continue
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if source.is_dir():
-            shutil.copytree(source, target)
+        if records.is_link(picture) or records.is_link(source):
+            warnings.append(f"{picture} is a link and was left out")
+        elif picture.stat().st_size > MOST_PICTURE:
+            warnings.append(f"{picture} is larger than {MOST_PICTURE:,} bytes and was left out")
         else:
-            shutil.copy2(source, target)
+            target.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(picture, target / picture.name)
 
 
 def _copy_values(folders: Sequence[str | Path], workspace: str | Path, record: Record, patterns: Sequence[str]) -> None:
@@ -86,6 +116,8 @@ def _copy_values(folders: Sequence[str | Path], workspace: str | Path, record: R
     there = records.load_values(workspace, record.key)
     found = dict(there)
     for folder in folders:
+        if records.is_link(records.values_path(folder, record.key)):
+            continue
         for name, values in records.load_values(folder, record.key).items():
             if name in record.metrics and any(fnmatchcase(name, p) for p in (record.primary, *patterns)):
                 found.setdefault(name, values)

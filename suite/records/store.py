@@ -23,8 +23,10 @@ import orjson
 
 from suite.errors import UserError
 from suite.files import write_atomically
+from suite.records import arrays, schema
 from suite.records.agreement import alarm, differs
-from suite.records.record import SCHEMA, SETTLED, STATUSES, Record
+from suite.records.record import SCHEMA, SETTLED, Record, readable
+from suite.records.schema import Malformed
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,16 +35,6 @@ if TYPE_CHECKING:
 CHECKSUM = "sha256"
 
 _NAME = re.compile(r"([0-9a-f]{32})(\.conflict-\d+)?\.json")
-_REQUIRED = {
-    "schema": int,
-    "key": str,
-    "status": str,
-    "task": str,
-    "baseline": str,
-    "dataset": str,
-    "seed": int,
-    "metrics": dict,
-}
 _log = logging.getLogger("suite")
 
 
@@ -84,27 +76,22 @@ def load_values(workspace: str | Path, key: str, names: Collection[str] | None =
         key: The cell's.
         names: The arrays to read; None reads all.
     """
-    import zipfile
-
-    import numpy as np
-
     path = values_path(workspace, key)
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files if names is None or name in names}
-    except FileNotFoundError:
+    if not path.exists():
         return {}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    try:
+        return arrays.read(path, names)
+    except arrays.Unreadable as error:
         _log.warning("unreadable values %s: %s", path, error)
         return {}
 
 
-def write_values(workspace: str | Path, key: str, arrays: Mapping[str, np.ndarray]) -> None:
+def write_values(workspace: str | Path, key: str, values: Mapping[str, np.ndarray]) -> None:
     """Writes a cell's arrays beside its record, atomically."""
     import numpy as np
 
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
+    np.savez_compressed(buffer, **values)  # type: ignore[arg-type]
     write_atomically(values_path(workspace, key), buffer.getvalue())
 
 
@@ -118,15 +105,15 @@ def write(workspace: str | Path, record: Record) -> Path:
         UserError: If the workspace cannot be written.
     """
     path = record_path(workspace, record.key)
-    raw = dataclasses.asdict(record)
-    old = _parse(str(path)) if path.exists() else None
+    raw = _fit(record)
+    old = _there(path)
     if old is not None and old["status"] in SETTLED and differs(old, raw):
         path = _conflict_path(path, raw)
         if path.exists():
             return path
         _log.warning("%s: %s measured again with other values, kept as %s", alarm(old, raw), _title(raw), path.name)
     text = json.dumps(raw, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
-    data = text.encode("utf-8", "replace")  # half a surrogate pair is no text that can be read back
+    data = text.encode()
     write_atomically(path, data[:-1] + f',"{CHECKSUM}":"{_checksum(orjson.loads(data))}"}}'.encode())
     return path
 
@@ -136,7 +123,28 @@ def _checksum(raw: Mapping[str, Any]) -> str:
     return hashlib.sha256(orjson.dumps(raw, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 
-def read_raw(folders: Iterable[str | Path], warnings: list[str] | None = None) -> list[dict[str, Any]]:
+def _fit(record: Record) -> dict[str, Any]:
+    """Returns a record's fields as they can be read back; what a cell left that no record can hold is a failure."""
+    raw: dict[str, Any] = json.loads(json.dumps(readable(dataclasses.asdict(record)), allow_nan=False))
+    try:
+        schema.checked(raw)
+    except Malformed as error:
+        _log.warning("%s: %s", _title(raw), error)
+        left = {"metrics": {}, "notes": [], "flags": [], "pictures": [], "values": False, "cost": {}, "traceback": ""}
+        return raw | left | {"status": "failed", "reason": f"no record can hold what it left: {error}"}
+    return raw
+
+
+def _there(path: Path) -> dict[str, Any] | None:
+    try:
+        return _parse(str(path)) if path.exists() else None
+    except Malformed:
+        return None
+
+
+def read_raw(
+    folders: Iterable[str | Path], warnings: list[str] | None = None, *, links: bool = True
+) -> list[dict[str, Any]]:
     """Reads every record below the folders (workspaces or folders of records) as plain dicts, one per key.
 
     A corrupt file is renamed to ``*.corrupt`` and its cell counts as missing; a key with two different results
@@ -145,11 +153,15 @@ def read_raw(folders: Iterable[str | Path], warnings: list[str] | None = None) -
     Args:
         folders: Where to look; a folder that does not exist holds no records.
         warnings: Takes one line per corrupt file and per alarm; without it they are logged.
+        links: Whether a record may be a link; one from elsewhere could lead anywhere.
     """
     lines: list[str] = []
     found: dict[str, dict[str, Any]] = {}
     with uncollected():
         for path, conflict in (item for folder in folders for item in _files(Path(folder))):
+            if not links and is_link(path):
+                lines.append(f"{path} is a link and was left out")
+                continue
             raw = _read(path, lines)
             if raw is not None:
                 _merge(found, raw, conflict, path, lines)
@@ -157,9 +169,14 @@ def read_raw(folders: Iterable[str | Path], warnings: list[str] | None = None) -
     return list(found.values())
 
 
-def read_all(*folders: str | Path, warnings: list[str] | None = None) -> list[Record]:
+def is_link(path: str | Path) -> bool:
+    """Whether a file, or the folder in which it lies, is a symbolic link."""
+    return Path(path).is_symlink() or Path(path).parent.is_symlink()
+
+
+def read_all(*folders: str | Path, warnings: list[str] | None = None, links: bool = True) -> list[Record]:
     """Reads every record below the folders; see ``read_raw``."""
-    return [Record(**raw) for raw in read_raw(folders, warnings)]
+    return [Record(**raw) for raw in read_raw(folders, warnings, links=links)]
 
 
 def read_keys(folder: str | Path, keys: Iterable[str], warnings: list[str] | None = None) -> dict[str, dict[str, Any]]:
@@ -213,39 +230,44 @@ def _merge(
 
 def _read(path: str, warnings: list[str]) -> dict[str, Any] | None:
     """Returns the record of a file, or None: set aside where it is corrupt, left alone where it is too new."""
-    raw = _parse(path)
-    if raw is not None and raw["schema"] > SCHEMA:
-        warnings.append(f"{path} has schema {raw['schema']}, newer than this suite reads ({SCHEMA}); left out")
-        return None
-    if raw is None or not path.rpartition("/")[2].startswith(raw["key"][:32]):
-        warnings.append(f"corrupt record {path}: {_set_aside(Path(path))}; its cell counts as missing")
+    try:
+        raw = _parse(path)
+        if raw["schema"] > SCHEMA:
+            warnings.append(f"{path} has schema {raw['schema']}, newer than this suite reads ({SCHEMA}); left out")
+            return None
+        if not path.rpartition("/")[2].startswith(raw["key"][:32]):
+            raise Malformed("its file is named by another key")
+    except Malformed as error:
+        aside = _set_aside(Path(path))
+        warnings.append(f"corrupt record {path} ({schema.clean(str(error))}): {aside}; its cell counts as missing")
         return None
     return raw
 
 
-def _parse(path: str) -> dict[str, Any] | None:
-    """Returns the fields of a record file, defaults filled in; None where it is not a record.
+def _parse(path: str) -> dict[str, Any]:
+    """Returns the fields of a record file, checked, defaults filled in.
 
     Raises:
+        Malformed: If it is not a record.
         UserError: If the file cannot be read.
     """
     try:
         with open(path, "rb") as file:  # noqa: PTH123
-            raw = orjson.loads(file.read())
+            data = file.read(schema.MOST_BYTES + 1)
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror or error}") from error
+    if len(data) > schema.MOST_BYTES:
+        raise Malformed(f"it is larger than {schema.MOST_BYTES:,} bytes")
+    try:
+        raw = orjson.loads(data)
     except ValueError:
-        return None
-    if not isinstance(raw, dict) or not all(isinstance(raw.get(name), kind) for name, kind in _REQUIRED.items()):
-        return None
-    if CHECKSUM in raw and raw.pop(CHECKSUM) != _checksum(raw) and raw["schema"] <= SCHEMA:
-        return None
-    for entry in raw["metrics"].values():
-        if not (isinstance(entry, dict) and isinstance(entry.get("value"), (int, float))):
-            return None
-    if raw.keys() != _FIELDS:
-        raw = vars(Record(**{name: value for name, value in raw.items() if name in _FIELDS}))
-    return raw if raw["status"] in STATUSES else None
+        raise Malformed("it is not JSON") from None
+    if isinstance(raw, dict) and type(raw.get("schema")) is int and raw["schema"] > SCHEMA:
+        return {"schema": raw["schema"]}  # whatever it holds
+    if isinstance(raw, dict) and CHECKSUM in raw and raw.pop(CHECKSUM) != _checksum(raw):
+        raise Malformed("its checksum is not that of its content")
+    fields = schema.checked(raw)
+    return fields if fields.keys() == _FIELDS else vars(Record(**fields))
 
 
 def _set_aside(path: Path) -> str:

@@ -195,6 +195,9 @@ class _Recorder:
         stop_if_asked()
 
     def record(self, trial: Trial, record: Record) -> None:
+        if not trial.baseline.built_in:  # did its source pass `suite check`, and with which version?
+            stamp = records.check_stamp(self._outcome.plan.workspace, trial.baseline.digest)
+            record.env["check"] = stamp or {"passed": False}
         path = records.write(self._outcome.plan.workspace, record)
         self._outcome.ran += 1
         if self._mirror is not None:

@@ -56,10 +56,12 @@ def test_seeds_measured_with_different_sources_are_never_averaged() -> None:
     assert math.isnan(row["rank_best"])
 
 
-def test_an_edited_task_leaves_the_other_models_stale() -> None:
-    rows = records(around(1, 9))
-    rows += [record(baseline="m0", seed=s, task_source="edited", finished="2027") for s in range(3)]
-    assert cell(board(rows), "m1")["status"] == "stale"
+def test_of_two_sources_of_a_task_that_of_most_models_counts_and_of_as_many_the_newest() -> None:
+    rows = records(around(1, 5, 9))
+    rows += [record(baseline="m3", seed=s, task_source="edited", finished="2027") for s in range(3)]
+    assert [cell(board(rows), f"m{i}")["status"] for i in range(4)] == ["ok", "ok", "ok", "stale"]
+    rows += [record(baseline=f"m{i}", seed=s, task_source="edited", finished="2027") for s in range(3) for i in (1, 2)]
+    assert [cell(board(rows), f"m{i}")["status"] for i in range(4)] == ["stale", "ok", "ok", "ok"]
 
 
 def test_other_metrics_can_be_shown_by_name_or_pattern() -> None:

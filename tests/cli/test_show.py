@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from suite import records
-from tests.cli.calling import run
+from tests.cli.calling import Run, run
 from tests.projects import write_project
 
 
@@ -60,3 +60,39 @@ def test_show_finds_a_record_by_the_start_of_its_key(capsys: pytest.CaptureFixtu
     assert "2 records" in run(capsys, "show", "abcd")[2]
     for prefix in ("0000", "abcda" * 12 + "0001"):
         assert "no record" in run(capsys, "show", prefix)[2]
+
+
+def test_a_task_s_file_is_shown_as_its_text_tells_and_is_not_run(suite: Run, tmp_path: Path) -> None:
+    ran = tmp_path / "ran"
+    (tmp_path / "mine.py").write_text(f"""
+from suite.contract import Anchor, Metric, Task
+
+open({str(ran)!r}, "w")
+
+
+class Mine(Task):
+    version = 3
+    primary = "m"
+    summary = "one of my own"
+    metrics = (Metric("m", "nats", "lower", "a number"),)
+    anchors = (Anchor("floor", "none"),)
+
+    def score(self, subject):
+        pass
+""")
+    for arguments in (
+        ["show", tmp_path / "mine.py"],
+        ["show", "mine", "--path", tmp_path],
+        ["list", "--path", tmp_path],
+    ):
+        code, out, err = suite(*arguments)
+        assert (code, err) == (0, ""), err
+        assert "one of my own" in out and not ran.exists()
+
+
+@pytest.mark.parametrize("text", ["(" * 5000 + ")" * 5000, "x = " + "+".join(["1"] * 200_000), "-" * 99_999 + "1"])
+def test_an_expression_without_end_is_an_error_line(suite: Run, tmp_path: Path, text: str) -> None:
+    file = tmp_path / "deep.py"
+    file.write_text(text)
+    code, _, err = suite("show", file)
+    assert code == 2 and err.startswith("error: ") and err.count("\n") == 1

@@ -68,6 +68,8 @@ class Trees:
             seed=seed,
             ingredients=made,
             checkpoint_key=digest(made["checkpoint"]),
+            task_version=made["task_version"],
+            baseline_params=made["checkpoint"]["params"],
             metrics={"nats": {"value": 1.5 + seed, "unit": "nats", "direction": "lower", "se": 0.1, "n": 400}},
             values=True,
         )
@@ -124,7 +126,7 @@ def test_a_record_of_equal_sources_is_renamed_with_all_that_lies_beside_it(trees
 
 def test_a_checkpoint_of_two_records_moves_with_the_first(trees: Trees) -> None:
     first = trees.publish()
-    second = Record(**(vars(first) | {"ingredients": first.ingredients | {"task_version": 2}}))
+    second = Record(**(vars(first) | {"ingredients": first.ingredients | {"task_version": 2}, "task_version": 2}))
     second.key = digest(second.ingredients)
     records.write(trees.workspace, second)
     assert rekey(trees.workspace, trees.then) == Rekeyed(renamed=2)

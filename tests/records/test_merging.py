@@ -16,7 +16,7 @@ from tests.factories import record
 
 
 def put(workspace: Path, nats: float = 1.0, **fields: Any) -> str:
-    raw = record(**fields) | {"primary": "nats"}
+    raw = record(**fields) | {"primary": "nats", "pictures": ["a.png"]}
     raw["metrics"] = {"nats": {"value": nats, "unit": "nats", "direction": "lower", "se": 0.1, "n": 10}}
     records.write(workspace, Record(**raw))
     values = records.values_path(workspace, raw["key"])

@@ -9,6 +9,7 @@ import pytest
 
 from suite import records
 from suite.errors import UserError
+from suite.records import schema
 
 OLD = Path(__file__).parents[1] / "files" / "record-schema-1.json"
 KEY = "0123456789abcdef" * 4
@@ -21,19 +22,19 @@ def record(value: float = 1.5, key: str = KEY, status: str = "ok", **changes: ob
 
 
 def test_a_record_that_was_written_is_read_back_the_same(tmp_path: Path) -> None:
-    written = record(notes=["Monte Carlo"], ingredients={"task": {"class": "T"}}, cost={"train_seconds": 2.5})
+    made = {"task": {"class": "T"}}
+    key = schema.digest_of(made)
+    written = record(key=key, notes=["Monte Carlo"], ingredients=made, cost={"train_seconds": 2.5})
     path = records.write(tmp_path, written)
-    assert path == tmp_path / "records" / f"{KEY[:32]}.json"
+    assert path == tmp_path / "records" / f"{key[:32]}.json"
     assert records.read_all(tmp_path) == [written]
     assert list(path.parent.iterdir()) == [path]  # no temporary file stays behind
 
 
 def test_text_that_is_no_text_is_written_such_that_it_is_read_back(tmp_path: Path) -> None:
-    records.write(
-        tmp_path, record(reason="half \ud800 a pair", notes=["größer", "\udcff"], ingredients={"\ud800": "🙂"})
-    )
+    records.write(tmp_path, record(reason="half \ud800 a pair", notes=["größer", "\udcff"], env={"\ud800": "🙂"}))
     (found,) = records.read_all(tmp_path)
-    assert (found.reason, found.notes, found.ingredients) == ("half ? a pair", ["größer", "?"], {"?": "🙂"})
+    assert (found.reason, found.notes, found.env) == ("half ? a pair", ["größer", "?"], {"?": "🙂"})
 
 
 def test_a_folder_of_published_records_is_read_like_a_workspace(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from suite.records.store import pictures_path, values_path, write
 
 def make(task: str = "probe", seed: int = 0, *, version: int = 1, status: str = "ok", **fields: Any) -> Record:
     """A record of trial ``seed``, its values a function of task, seed and version."""
-    metric = {"value": seed + len(task) / 100 + version / 7, "unit": "", "direction": "up", "se": 0.25, "n": 400}
+    metric = {"value": seed + len(task) / 100 + version / 7, "unit": "", "direction": "higher", "se": 0.25, "n": 400}
     return Record(
         **{
             "key": f"{task}-{seed}-{version}".encode().hex().ljust(64, "0"),
@@ -244,7 +244,8 @@ def test_a_server_that_is_away_costs_no_time_and_no_score(workspace, caplog):
 
 
 def test_a_record_that_mlflow_refuses_does_not_hold_up_the_others(workspace):
-    bad = make(seed=1, cost={"train_seconds": "many"})
+    metric = {"value": 1.0, "unit": "", "direction": "", "se": None, "n": None}
+    bad = make(seed=1, metrics={"a[1]": metric})  # MLflow has no such name
     assert log(workspace, make(seed=0), bad, make(seed=2)) == 1
     with pytest.raises(UserError, match="1 of 3 trials not mirrored"):
         tracking.sync(workspace)

@@ -1,0 +1,78 @@
+"""Which sources passed ``suite check``, and what was said of records from elsewhere: small files of a workspace."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from suite.files import write_atomically
+from suite.records.record import now
+from suite.version import ENGINE_VERSION, __version__
+
+#: What a row may be: run again by a maintainer, taken at its word, or with weights that no training here made.
+VERIFIED, CLAIMED, GIVEN = "verified", "claimed", "given weights"
+STANDINGS = (VERIFIED, CLAIMED, GIVEN)
+
+_MOST_BYTES = 10_000_000
+
+
+def stamp_path(workspace: str | Path, digest: str) -> Path:
+    """Where it is kept whether a source passed the check."""
+    return Path(workspace) / "checks" / f"{digest[:32]}.json"
+
+
+def write_stamp(workspace: str | Path, digest: str, passed: bool, **about: Any) -> None:
+    """Keeps whether a source passed the check, with the version that tried it.
+
+    Raises:
+        UserError: If the workspace cannot be written.
+    """
+    stamp = {"passed": passed, "suite": __version__, "engine": ENGINE_VERSION, "when": now(), **about}
+    write_atomically(stamp_path(workspace, digest), json.dumps(stamp, indent=1).encode())
+
+
+def check_stamp(workspace: str | Path, digest: str) -> dict[str, Any]:
+    """Returns what the check by this engine said of a source: passed, suite, engine, when; empty where it never ran."""
+    raw = _read(stamp_path(workspace, digest))
+    fine = isinstance(raw.get("passed"), bool) and raw.get("engine") == ENGINE_VERSION
+    return {name: raw.get(name) for name in ("passed", "suite", "engine", "when")} if fine else {}
+
+
+def standings_folder(workspace: str | Path) -> Path:
+    """Where it is kept what a merge was told of each submission's records."""
+    return Path(workspace) / "standings"
+
+
+def write_standing(workspace: str | Path, name: str, standing: str, keys: list[str], **about: Any) -> None:
+    """Keeps how the records of a submission stand.
+
+    Raises:
+        UserError: If the workspace cannot be written.
+    """
+    content = {"standing": standing, "keys": sorted(keys), **about}
+    write_atomically(standings_folder(workspace) / f"{name}.json", json.dumps(content, indent=1).encode())
+
+
+def read_standings(*folders: str | Path) -> dict[str, str]:
+    """Returns key -> how a record from elsewhere stands; records of one's own have no entry."""
+    found: dict[str, str] = {}
+    for folder in folders:
+        for path in sorted(standings_folder(folder).glob("*.json")):
+            raw = _read(path)
+            keys = raw.get("keys")
+            if raw.get("standing") in STANDINGS and isinstance(keys, list):
+                found |= {key: raw["standing"] for key in keys if isinstance(key, str) and re.fullmatch(r"\w+", key)}
+    return found
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        with path.open("rb") as file:
+            raw = orjson.loads(file.read(_MOST_BYTES))
+    except (OSError, ValueError):
+        return {}
+    return raw if isinstance(raw, dict) else {}

@@ -1,0 +1,148 @@
+"""Reads a submission's source for what no model needs: each finding with its file and line, nothing is run.
+
+A lint is read by a person. What it finds is not always wrong, and what it does not find is not always right: what
+holds a model to the rules is that its cells are run again from this source.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from suite.plugins import parse
+
+#: Bytes of the literals of one statement from which on they may hold weights or labels.
+LARGE = 1_000
+
+#: Modules that reach outside what a model is given.
+MODULES = {
+    **dict.fromkeys(("inspect", "traceback", "gc", "ctypes", "_ctypes", "faulthandler"), "looks into the interpreter"),
+    **dict.fromkeys(
+        ("socket", "ssl", "http", "urllib", "requests", "httpx", "ftplib", "asyncio"), "reaches the network"
+    ),
+    **dict.fromkeys(("subprocess", "multiprocessing", "threading", "concurrent", "signal", "pty"), "starts others"),
+    **dict.fromkeys(("importlib", "imp", "runpy", "pkgutil", "builtins", "code", "codeop"), "runs what is not read"),
+    **dict.fromkeys(("pickle", "marshal", "shelve", "dill", "joblib", "cloudpickle"), "runs what is not read"),
+    **dict.fromkeys(("os", "sys", "shutil", "tempfile", "mmap", "fcntl", "resource", "platform"), "asks the system"),
+    **dict.fromkeys(("pathlib", "io", "glob", "zipfile", "tarfile", "sqlite3"), "opens files"),
+    **dict.fromkeys(("torchvision.datasets", "sklearn.datasets", "suite.data"), "reads a dataset"),
+    **dict.fromkeys(("time", "datetime"), "reads the clock"),
+}
+
+#: Calls by name, and attributes of whatever object.
+CALLS = {
+    **dict.fromkeys(("eval", "exec", "compile", "__import__"), "runs what is not read"),
+    **dict.fromkeys(("globals", "locals", "vars", "breakpoint"), "looks into the interpreter"),
+    **dict.fromkeys(("open", "input"), "opens files"),
+}
+ATTRIBUTES = {
+    **dict.fromkeys(
+        ("f_back", "f_locals", "f_globals", "gi_frame", "cr_frame", "tb_frame", "_getframe"), "looks into frames"
+    ),
+    **dict.fromkeys(
+        ("__globals__", "__code__", "__closure__", "__subclasses__", "__builtins__"), "looks into the interpreter"
+    ),
+    **dict.fromkeys(("fromfile", "memmap", "load_state_dict_from_url"), "opens files"),
+}
+
+#: What a finding comes to: the source is refused, its weights were given, or a person should look.
+REFUSED, GIVEN, LOOK = "refused", "given weights", "look"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that the source holds.
+
+    Attributes:
+        kind: ``REFUSED``, ``GIVEN`` or ``LOOK``.
+        file: Of the source.
+        line: In the file; 0 for all of it.
+        reason: Half a sentence.
+    """
+
+    kind: str
+    file: str
+    line: int
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}: {self.reason}" if self.line else f"{self.file}: {self.reason}"
+
+
+def lint(files: Mapping[str, bytes]) -> list[Finding]:
+    """Returns what a closure's files hold, by file and line.
+
+    Raises:
+        UserError: If a Python file cannot be parsed.
+    """
+    found = []
+    for name, data in sorted(files.items()):
+        if name.startswith("suite/"):  # a built-in model that it derives from
+            continue
+        if name.endswith(".py"):
+            found += [Finding(kind, name, line, reason) for kind, line, reason in _python(parse(data, name))]
+        else:
+            found.append(Finding(GIVEN, name, 0, f"a file of {len(data):,} bytes that no training made"))
+    return sorted(set(found), key=lambda f: (f.file, f.line, f.reason))
+
+
+Seen = tuple[str, int, str]
+
+
+def _python(tree: ast.Module) -> Iterator[Seen]:
+    yield from _module_state(tree)
+    yield from _literals(tree)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            yield from _import(node)
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in CALLS:
+            yield REFUSED, node.lineno, f"{node.func.id}() {CALLS[node.func.id]}"
+        elif isinstance(node, ast.Attribute):
+            yield from _attribute(node)
+        elif isinstance(node, ast.Global):
+            yield LOOK, node.lineno, f"the state of the module is changed: global {', '.join(node.names)}"
+
+
+def _import(node: ast.Import | ast.ImportFrom) -> Iterator[Seen]:
+    if isinstance(node, ast.ImportFrom):
+        names = [] if node.level else [node.module or "", *(f"{node.module}.{alias.name}" for alias in node.names)]
+    else:
+        names = [alias.name for alias in node.names]
+    for name in names:
+        module = next((m for m in MODULES if name == m or name.startswith(f"{m}.")), None)
+        if module:
+            yield REFUSED, node.lineno, f"{module} {MODULES[module]}"
+
+
+def _attribute(node: ast.Attribute) -> Iterator[Seen]:
+    if node.attr in ATTRIBUTES:
+        yield REFUSED, node.lineno, f".{node.attr} {ATTRIBUTES[node.attr]}"
+    owner = node.value.id if isinstance(node.value, ast.Name) else ""
+    if (owner, node.attr) in {("torch", "load"), ("np", "load"), ("numpy", "load"), ("torch", "hub")}:
+        yield REFUSED, node.lineno, f"{owner}.{node.attr} opens files: declare them as `files`"
+
+
+def _literals(tree: ast.Module) -> Iterator[Seen]:
+    """Yields the outermost expressions whose literals are large, by all that they hold together."""
+    for statement in ast.walk(tree):
+        if not isinstance(statement, ast.stmt):
+            continue
+        size = 0
+        for expression in (e for e in ast.iter_child_nodes(statement) if isinstance(e, ast.expr)):
+            size += sum(_size(node.value) for node in ast.walk(expression) if isinstance(node, ast.Constant))
+        if size > LARGE and not (isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)):
+            yield GIVEN, statement.lineno, f"literals of {size:,} bytes, which may hold weights or labels"
+
+
+def _size(value: object) -> int:
+    return len(value) if isinstance(value, str | bytes) else len(repr(value))
+
+
+def _module_state(tree: ast.Module) -> Iterator[Seen]:
+    for node in tree.body:
+        value = node.value if isinstance(node, ast.Assign | ast.AnnAssign) else None
+        mutable = isinstance(value, ast.List | ast.Dict | ast.Set | ast.ListComp | ast.DictComp | ast.SetComp)
+        called = isinstance(value, ast.Call)
+        if mutable or called:
+            yield LOOK, node.lineno, "a module's own object can keep what one call saw for the next"

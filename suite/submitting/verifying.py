@@ -1,0 +1,212 @@
+"""``suite verify``: a maintainer's own run of a random sample of a submission's cells, from its source."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from suite import records
+from suite.errors import UserError
+from suite.measuring import tolerated
+from suite.submitting import claims, folder, verdict
+from suite.submitting.claims import title
+from suite.submitting.folder import Submission
+from suite.submitting.lint import GIVEN, REFUSED
+from suite.submitting.verdict import Verdict
+
+#: Cells that are run again unless another number is asked for, and seconds that one command may take.
+CELLS, SECONDS = 3, 24 * 3600.0
+
+#: Half-width of a 95 % interval, in standard errors.
+WIDTH = 1.96
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a submission is tried.
+
+    Attributes:
+        cells: How many cells run again, chosen at random; 0 for all.
+        threads: CPU threads of each run.
+        check: Whether ``suite check`` is tried as well.
+        data_root: Where datasets lie.
+        private: Where a dataset of the same name lies whose test images the submitter never had.
+    """
+
+    cells: int = CELLS
+    threads: int = 1
+    check: bool = True
+    data_root: str | None = None
+    private: str | None = None
+
+
+def verify(
+    path: str | Path,
+    workspace: str | Path,
+    options: Options | None = None,
+    say: Callable[[str], None] = lambda line: None,
+) -> Verdict:
+    """Tries a submission and writes the verdict into its folder and into the workspace.
+
+    What can be read is read first: the folder, the source, the records. Then a random sample of the cells is trained
+    and scored again from the source, each in a fresh process and an empty workspace.
+
+    Args:
+        path: The submission's folder.
+        workspace: The maintainer's; its verdict is the one that ``suite merge`` goes by.
+        options: How.
+        say: Takes a line for people as things go on.
+
+    Raises:
+        UserError: If the folder cannot be read as a submission at all.
+    """
+    chosen = options or Options()
+    submission = folder.read(Path(path))
+    found = Verdict(files=folder.hashes(submission.folder), findings=[str(f) for f in submission.findings])
+    found.reasons = [f"{finding}." for finding in submission.findings if finding.kind == REFUSED]
+    found.reasons += claims.objections(submission)
+    if not found.reasons:
+        _try(submission, chosen, found, say)
+    given = any(finding.kind == GIVEN for finding in submission.findings)
+    found.standing = verdict.REFUSED if found.reasons else records.GIVEN if given else records.VERIFIED
+    verdict.write(found, submission.folder, workspace)
+    return found
+
+
+def _try(submission: Submission, options: Options, found: Verdict, say: Callable[[str], None]) -> None:
+    with tempfile.TemporaryDirectory(prefix="suite-verify-") as scratch:
+        if options.check:
+            say("suite check")
+            found.reasons += _check(submission, scratch)
+        for trial in _sample(submission, options.cells):
+            if found.reasons:
+                return
+            say(f"{trial[0]['baseline']} on {trial[0]['dataset']}, seed {trial[0]['seed']}, trained and scored again")
+            _again(submission, trial, options, found, scratch)
+            if options.private:
+                _private(submission, trial, options, found, scratch)
+
+
+def _sample(submission: Submission, cells: int) -> list[list[Row]]:
+    """Returns a random sample of the cells, those of one trained model together."""
+    rows = sorted(submission.records.values(), key=lambda raw: raw["key"])
+    rows = [raw for raw in rows if raw["status"] == "ok"]
+    picked = rows if not 0 < cells < len(rows) else secrets.SystemRandom().sample(rows, cells)
+    trials: dict[str, list[Row]] = {}
+    for raw in picked:
+        trials.setdefault(raw["checkpoint_key"], []).append(raw)
+    return list(trials.values())
+
+
+def _check(submission: Submission, scratch: str) -> list[str]:
+    done = _suite(["check", str(submission.entry), "--workspace", scratch], scratch)
+    lines = [line.split() for line in done.stdout.splitlines() if line.strip().startswith("fail ")]
+    if done.returncode and lines:
+        return [f"suite check: {records.clean(' '.join(words[1:]))[:300]}." for words in lines]
+    return ["suite check did not end well."] if done.returncode else []
+
+
+def _again(submission: Submission, trial: Sequence[Row], options: Options, found: Verdict, scratch: str) -> None:
+    workspace = tempfile.mkdtemp(dir=scratch)
+    _run(submission, trial, options.data_root, options.threads, workspace, scratch)
+    anew = records.read_keys(workspace, [raw["key"] for raw in trial], [])
+    for raw in trial:
+        if raw["key"] not in anew:
+            found.reasons.append(f"{title(raw)}: run again from this source, the cell left no record under its key.")
+            continue
+        second = anew[raw["key"]]
+        found.reasons += [f"{title(raw)}: {reason}." for reason in _differences(raw, second)]
+        found.cells.append(_compared(raw, second, raw["primary"]))
+        guest = second["env"].get("guest")
+        found.guests += [guest] if guest not in found.guests else []
+
+
+def _differences(claimed: Row, second: Row) -> list[str]:
+    """Returns what two records of one cell disagree in by more than is tolerated."""
+    if claimed["status"] != second["status"]:
+        return [f"it ended as {second['status']} ({second['reason']}) when it was run again"]
+    reasons = []
+    for name in sorted(claimed["metrics"].keys() | second["metrics"].keys()):
+        if name not in second["metrics"] or name not in claimed["metrics"]:
+            reasons.append(
+                f"{name} was {'claimed' if name in claimed['metrics'] else 'found'} in one of the runs alone"
+            )
+            continue
+        cell = _compared(claimed, second, name)
+        if abs(cell["claimed"] - cell["found"]) > cell["tolerated"]:
+            reasons.append(
+                f"{name} is claimed to be {cell['claimed']:.6g} and was {cell['found']:.6g} when it was run again"
+                f" ({cell['tolerated']:.2g} is tolerated)"
+            )
+    return reasons
+
+
+def _compared(claimed: Row, second: Row, name: str) -> dict[str, Any]:
+    a, b = claimed["metrics"][name], second["metrics"].get(name, {})
+    return {
+        "cell": title(claimed),
+        "metric": name,
+        "claimed": a["value"],
+        "found": b.get("value"),
+        "tolerated": tolerated(b.get("unit", ""), b.get("value", 0.0), b.get("se")),
+    }
+
+
+def _private(submission: Submission, trial: Sequence[Row], options: Options, found: Verdict, scratch: str) -> None:
+    """Scores the same cells on the data of another root, and reports the difference; it decides nothing by itself."""
+    if trial[0]["dataset"].rpartition(":")[2] == "digits":
+        found.private.append({"cell": title(trial[0]), "note": "digits is embedded: there is no other test set of it"})
+        return
+    workspace = tempfile.mkdtemp(dir=scratch)
+    _run(submission, trial, options.private, options.threads, workspace, scratch)
+    anew = {raw["task"]: raw for raw in records.read_raw([workspace], [])}
+    for raw in trial:
+        second = anew.get(raw["task"], {}).get("metrics", {}).get(raw["primary"])
+        if second is None:
+            found.private.append({"cell": title(raw), "note": "not scored on the private data"})
+            continue
+        first = raw["metrics"][raw["primary"]]
+        half = WIDTH * ((first["se"] or 0.0) ** 2 + (second["se"] or 0.0) ** 2) ** 0.5
+        about = {"metric": raw["primary"], "claimed": first["value"], "found": second["value"], "half": half}
+        found.private.append({"cell": title(raw), **about, "difference": second["value"] - first["value"]})
+
+
+def _run(
+    submission: Submission, trial: Sequence[Row], root: str | None, threads: int, workspace: str, scratch: str
+) -> None:
+    first = trial[0]
+    command = ["run", "--path", str(submission.entry), "--baseline", first["baseline"], "--dataset", first["dataset"]]
+    command += [part for raw in trial for part in ("--task", raw["task"])]
+    command += ["--seeds", str(first["seed"]), "--budget", first["budget"], "--precision", first["precision"]]
+    command += ["--workspace", workspace, "--executor", "local", "--threads", str(threads), "--tracking", "off"]
+    done = _suite([*command, *(["--data-root", root] if root else [])], scratch)
+    if done.returncode not in (0, 1):
+        lines = done.stderr.strip().splitlines() or ["it ended without a word"]
+        raise UserError(f"suite run of {title(first)}: {records.clean(lines[-1])[:300]}")
+
+
+def _suite(arguments: Sequence[str], scratch: str) -> subprocess.CompletedProcess[str]:
+    """Runs a command of the suite in a fresh process, from an empty folder."""
+    empty = tempfile.mkdtemp(dir=scratch)
+    try:
+        return subprocess.run(
+            [sys.executable, "-m", "suite", *arguments],
+            cwd=empty,
+            env={**os.environ, "COLUMNS": "200"},
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as late:
+        raise UserError(f"suite {arguments[0]} took longer than {SECONDS:.0f} s") from late
