@@ -1,8 +1,13 @@
 from .board import board as board
 from .board import frame as frame
 from .board import load_records as load_records
+from .board import measured as measured
 from .board import select as select
 from .comparison import compare as compare
+from .exhibits import Exhibits as Exhibits
+from .pairs import Pairs as Pairs
+from .pairs import pairs_of as pairs_of
+from .per_image import PerImage as PerImage
 from .rows import FIELDS as FIELDS
 from .rows import MIN_SEEDS as MIN_SEEDS
 from .rows import MODEL as MODEL

@@ -16,8 +16,8 @@ import pandas as pd
 from suite import records as store
 from suite.boards.cells import cells
 from suite.boards.per_image import PerImage
-from suite.boards.ranking import ordered, rank
-from suite.boards.rows import SECTION, TASK, table_of
+from suite.boards.ranking import intervals, ordered, rank
+from suite.boards.rows import SECTION, TASK, Row, table_of
 from suite.errors import UserError, nearest
 
 if TYPE_CHECKING:
@@ -158,16 +158,54 @@ def board(
         UserError: If a name is not among the records, or nothing is left to show.
     """
     data = records if isinstance(records, pd.DataFrame) else frame(records)
-    data = select(data, dataset=datasets, task=tasks, baseline=baselines, budget=budget, precision=precision)
-    if len(seeds):
-        data = data[data["seed"].isin(seeds)]
-    if data.empty:
-        raise UserError("no records to show")
+    data = _chosen(data, datasets, tasks, baselines, budget, precision, seeds)
     kept = PerImage(data.attrs.get("folders", ()) if folders is None else folders)
     with store.uncollected():
         rows = list(cells(current(data, all_versions), metrics))
         rank(rows, kept)
         return table_of(ordered(rows, sort))
+
+
+def measured(
+    data: DataFrame,
+    *,
+    datasets: Sequence[str] = (),
+    tasks: Sequence[str] = (),
+    baselines: Sequence[str] = (),
+    budget: str | None = None,
+    precision: str | None = None,
+    seeds: Sequence[int] = (),
+) -> list[Row]:
+    """Returns a row for every metric of every task and model of the records, with its interval and without ranks.
+
+    Args:
+        data: From ``load_records``; of it the same records as ``board`` takes by the same names.
+
+    Raises:
+        UserError: As ``board``.
+    """
+    data = _chosen(data, datasets, tasks, baselines, budget, precision, seeds)
+    with store.uncollected():
+        rows = list(cells(current(data), ["*"]))
+        intervals(rows)
+    return rows
+
+
+def _chosen(
+    data: DataFrame,
+    datasets: Sequence[str],
+    tasks: Sequence[str],
+    baselines: Sequence[str],
+    budget: str | None,
+    precision: str | None,
+    seeds: Sequence[int],
+) -> DataFrame:
+    data = select(data, dataset=datasets, task=tasks, baseline=baselines, budget=budget, precision=precision)
+    if len(seeds):
+        data = data[data["seed"].isin(seeds)]
+    if data.empty:
+        raise UserError("no records to show")
+    return data
 
 
 def select(data: DataFrame, **wanted: str | Sequence[str] | None) -> DataFrame:

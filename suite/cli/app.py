@@ -20,7 +20,22 @@ from suite.errors import UserError
 from suite.version import ENGINE_VERSION, __version__
 
 #: In the order a user needs them.
-COMMANDS = ("list", "show", "plan", "run", "board", "compare", "plot", "merge", "rekey", "ui", "sync", "new", "check")
+COMMANDS = (
+    "list",
+    "show",
+    "plan",
+    "run",
+    "board",
+    "compare",
+    "plot",
+    "site",
+    "merge",
+    "rekey",
+    "ui",
+    "sync",
+    "new",
+    "check",
+)
 
 app = typer.Typer(
     help="Measure what the latents of image models are worth: run tasks on baselines, print the board.",

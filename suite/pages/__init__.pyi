@@ -4,6 +4,7 @@ from .plot import draw as draw
 from .render import FORMATS as FORMATS
 from .render import find_anchors as find_anchors
 from .render import render as render
+from .site.writing import write_site as write_site
 from .text import WIDTH as WIDTH
 from .text import escape_markdown as escape_markdown
 from .text import markdown_rows as markdown_rows

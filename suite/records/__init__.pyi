@@ -10,6 +10,7 @@ from .record import STATUSES as STATUSES
 from .record import Record as Record
 from .record import now as now
 from .record import readable as readable
+from .store import load_curves as load_curves
 from .store import load_values as load_values
 from .store import pictures_path as pictures_path
 from .store import read_all as read_all

@@ -76,13 +76,16 @@ def pictures_path(workspace: str | Path, key: str) -> Path:
     return Path(workspace) / "pictures" / key[:32]
 
 
-def load_values(workspace: str | Path, key: str, names: Collection[str] | None = None) -> dict[str, np.ndarray]:
+def load_values(
+    workspace: str | Path, key: str, names: Collection[str] | None = None, prefix: str = ""
+) -> dict[str, np.ndarray]:
     """Returns a cell's arrays by name (curves as ``curve/<name>``); empty where they are missing or unreadable.
 
     Args:
         workspace: The folder that may hold them.
         key: The cell's.
         names: The arrays to read; None reads all.
+        prefix: What the names of the arrays to read begin with.
     """
     import zipfile
 
@@ -91,12 +94,19 @@ def load_values(workspace: str | Path, key: str, names: Collection[str] | None =
     path = values_path(workspace, key)
     try:
         with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files if names is None or name in names}
+            chosen = [name for name in archive.files if name.startswith(prefix) and (names is None or name in names)]
+            return {name: archive[name] for name in chosen}
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         _log.warning("unreadable values %s: %s", path, error)
         return {}
+
+
+def load_curves(workspace: str | Path, key: str) -> dict[str, np.ndarray]:
+    """Returns a cell's curves by name, each (steps, 2): step and value; empty where there are none."""
+    found = load_values(workspace, key, prefix="curve/")
+    return {name.removeprefix("curve/"): curve for name, curve in found.items()}
 
 
 def write_values(workspace: str | Path, key: str, arrays: Mapping[str, np.ndarray]) -> None:
