@@ -179,7 +179,13 @@ def measured(
     """Returns a row for every metric of every task and model of the records, with its interval and without ranks.
 
     Args:
-        data: From ``load_records``; of it the same records as ``board`` takes by the same names.
+        data: From ``load_records``.
+        datasets: Which records count, as in ``board``; so do the others.
+        tasks: By name.
+        baselines: By name.
+        budget: One budget.
+        precision: One precision.
+        seeds: The seeds that count.
 
     Raises:
         UserError: As ``board``.

@@ -32,8 +32,8 @@ def site(
     data, chosen = load(places), records.filters()
     found = board(data, **chosen)
     anchors = find_anchors(set(found["task"]), path or ())
-    about = {"anchors": anchors, "paths": path or (), "data_root": data_root}
-    count = write_site(out, found, measured(data, **chosen), places, **about)
+    metrics, further = measured(data, **chosen), path or ()
+    count = write_site(out, found, metrics, places, anchors=anchors, paths=further, data_root=data_root)
     typer.echo(f"wrote {count} files: open {out / 'index.html'}")
 
 

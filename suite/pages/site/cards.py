@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import ast
-import inspect
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -54,7 +53,7 @@ class TaskCard:
     official: bool
     requires: tuple[str, ...]
     about: str
-    rules: dict[str, Any]
+    rules: dict[str, str]
     metrics: list[tuple[str, str, str, str]]
     anchors: list[tuple[str, str]]
     file: str
@@ -94,7 +93,7 @@ def _model(entry: Any) -> ModelCard:
         core=static.get("core", ""),
         trains_on=static.get("trains_on", ""),
         groups=dict(static.get("groups") or {}),
-        about=read_card(data, entry.path, entry.facts.attribute),
+        about=_prose(read_card(data, entry.path, entry.facts.attribute)),
         file=f"baselines/{entry.path.name}",
         source=data.decode(errors="replace"),
     )
@@ -107,10 +106,23 @@ def _task(task: Any, entry: Any) -> TaskCard:
         version=task.version,
         official=task.official,
         requires=tuple(task.requires),
-        about=inspect.cleandoc(ast.get_docstring(ast.parse(text)) or ""),
-        rules=dict(task.card()),
+        about=_prose(ast.get_docstring(ast.parse(text)) or ""),
+        rules={name: _text(value) for name, value in task.card().items()},
         metrics=[(m.name, m.unit, m.direction, m.summary) for m in task.metrics],
         anchors=[(a.name, a.summary) for a in task.anchors],
         file=f"tasks/{entry.path.name}",
         source=text,
     )
+
+
+def _prose(text: str) -> str:
+    return text.replace("``", "")
+
+
+def _text(value: object) -> str:
+    """Returns a rule's value as a reader writes it: lists with commas, pairs as key=value."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key}={_text(inner)}" for key, inner in value.items())
+    return ", ".join(map(_text, value)) if isinstance(value, list | tuple) else str(value)

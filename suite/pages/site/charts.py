@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 from markupsafe import Markup, escape
 
+from suite.pages.layout import figures
+
 WIDTH, HEIGHT = 760, 480
 LEFT, RIGHT, TOP, BOTTOM = 62, 24, 18, 52
 
@@ -20,6 +22,9 @@ LETTER, LINE, SAME = 6.3, 13.0, 3.0
 
 #: How many names a shared label's tooltip lists.
 LISTED = 12
+
+#: How many points get labels, and how far from its point a label may stand, joined to it by a line.
+LABELLED, FAR = 80, (24, 40, 58, 78)
 
 
 @dataclass(frozen=True)
@@ -138,7 +143,7 @@ def _line(line: Line, place: _Place) -> Iterator[str]:
     yield f'<path class="{line.kind}" d="M{path}"/>'
     if line.label:
         x, y = spots[-1]
-        yield f'<text class="{line.kind}" x="{x - 4:.1f}" y="{y - 5:.1f}" text-anchor="end">{escape(line.label)}</text>'
+        yield f'<text class="{line.kind}" x="{x + 5:.1f}" y="{y - 5:.1f}">{escape(line.label)}</text>'
 
 
 def _interval(at: tuple[float, float], point: Point, place: _Place) -> Iterator[str]:
@@ -175,27 +180,37 @@ def _mark(at: _Spot, members: Sequence[Point]) -> str:
 
 
 def _told(point: Point) -> str:
-    x, y = (f"{v:.4g}" + (f" ± {half:.2g}" if half else "") for v, half in _numbers(point))
+    known = ((point.x, point.x_half), (point.y, point.y_half))
+    x, y = (" ± ".join(filter(None, figures(value, half or math.nan))) for value, half in known)
     return f"{point.name}: {x}; {y}"
-
-
-def _numbers(point: Point) -> tuple[tuple[float, float], tuple[float, float]]:
-    return (point.x, point.x_half), (point.y, point.y_half)
 
 
 def _labels(clusters: Sequence[tuple[_Spot, list[Point]]]) -> Iterator[str]:
     """Labels where there is room: beside a point, above or below it; a point without room has its tooltip alone."""
     taken = [(x - 5, y - 5, x + 5, y + 5) for (x, y), _ in clusters]
-    for (x, y), members in clusters:
+    for (x, y), members in clusters[:LABELLED]:
         text = members[0].name + (f" +{len(members) - 1}" if len(members) > 1 else "")
         width = LETTER * len(text)
-        for left, middle in ((x + 8, y), (x - 8 - width, y), (x - width / 2, y - 12), (x - width / 2, y + 13)):
+        for left, middle, far in _spots(x, y, width):
             box = (left, middle - LINE / 2, left + width, middle + LINE / 2)
             inside = box[0] >= LEFT and box[2] <= WIDTH and box[1] >= 0 and box[3] <= HEIGHT - BOTTOM
             if inside and not any(_overlap(box, other) for other in taken):
                 taken.append(box)
+                if far:
+                    end = min(max(x, left), left + width)
+                    yield f'<path class="leader" d="M{x:.1f} {y:.1f}L{end:.1f} {middle:.1f}"/>'
                 yield f'<text class="label" x="{left:.1f}" y="{middle + 4:.1f}">{escape(text)}</text>'
                 break
+
+
+def _spots(x: float, y: float, width: float) -> Iterator[tuple[float, float, bool]]:
+    """Yields where a label may begin, and its middle line: beside its point, above, below, then further away."""
+    for left, middle in ((x + 8, y), (x - 8 - width, y), (x - width / 2, y - 12), (x - width / 2, y + 13)):
+        yield left, middle, False
+    for far in FAR:
+        for up in (-0.5, 0.5, -1.0, 1.0):
+            yield x + far * 0.8, y + up * far, True
+            yield x - far * 0.8 - width, y + up * far, True
 
 
 def _overlap(a: Sequence[float], b: Sequence[float]) -> bool:
@@ -217,10 +232,10 @@ def bars(title: str, values: Mapping[str, tuple[float, float]], unit: str) -> Ma
     parts = []
     for i, (name, (value, half)) in enumerate(values.items()):
         y, zero, end = 8 + 24 * i, left - scale * axis.low, left + scale * (value - axis.low)
-        told = f"{value:.4g}" + (f" ± {half:.2g}" if math.isfinite(half) else "")
+        told = " ± ".join(filter(None, figures(value, half)))
         parts.append(f'<text x="{left - 8:.1f}" y="{y + 12}" text-anchor="end">{escape(name)}</text>')
         x, width = min(zero, end), abs(end - zero)
-        parts.append(f'<rect class="bar" x="{x:.1f}" y="{y}" width="{width:.1f}" height="16"/>')
+        parts.append(f'<rect class="column" x="{x:.1f}" y="{y}" width="{width:.1f}" height="16"/>')
         if math.isfinite(half) and half > 0:
             path = f"M{end - scale * half:.1f} {y + 8}H{end + scale * half:.1f}"
             parts.append(f'<path class="interval" d="{path}"/>')

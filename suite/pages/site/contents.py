@@ -62,11 +62,6 @@ class Cell:
     at: float = 0.0
     beyond: str = ""
 
-    @property
-    def first(self) -> bool:
-        """Whether the column ranks no model above this one."""
-        return self.row.rank_best == 1
-
 
 @dataclass(frozen=True)
 class Line:

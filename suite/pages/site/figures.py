@@ -135,7 +135,9 @@ class Drawing:
         self, id: str, title: str, text: str, points: Sequence[Point], x: Axis, y: Axis, lines: Sequence[Line] = ()
     ) -> Figure:
         chart = charts.scatter(f"{title}: {x.label}; {y.label}", points, x, y, lines)
-        rows = [(p.name, f"{p.x:.4g}", f"{p.y:.4g}") for p in sorted(points, key=lambda p: p.name)]
+        rows: list[tuple[str, ...]] = [
+            (p.name, f"{p.x:.4g}", f"{p.y:.4g}") for p in sorted(points, key=lambda p: p.name)
+        ]
         return Figure(f"{id}-{self._section.number}", title, text, chart, ("model", x.label, y.label), rows)
 
 
@@ -152,14 +154,14 @@ def _iso_lines(x: Axis, y: Axis, floor: float) -> list[Line]:
     """Lines of equal nats at round values below the floor, or below all that is shown."""
     top = floor if math.isfinite(floor) else x.high + y.high
     ticks = Axis("", 0.0, top).ticks()
-    return [_diagonal(x, y, nats, f"{nats:g}", "iso") for nats in ticks if 0 < nats < 0.97 * top]
+    return [_diagonal(x, y, nats, f"{nats:g} nats", "iso") for nats in ticks if 0 < nats < 0.97 * top]
 
 
 def _floor_line(x: Axis, y: Axis, floor: float) -> list[Line]:
-    return [_diagonal(x, y, floor, f"floor {floor:.1f}", "floor")] if math.isfinite(floor) else []
+    return [_diagonal(x, y, floor, f"floor: {floor:.1f} nats", "floor")] if math.isfinite(floor) else []
 
 
 def _diagonal(x: Axis, y: Axis, nats: float, label: str, kind: str) -> Line:
-    """Returns the part of rate + distortion = nats that lies on the chart, its label at its upper end."""
-    ends = [(min(nats, x.high), nats - min(nats, x.high)), (nats - min(nats, y.high), min(nats, y.high))]
-    return Line([*reversed(ends)] if kind == "floor" else ends, label, kind)
+    """Returns the part of rate + distortion = nats that lies on the chart, its label at its lower end."""
+    ends = [(nats - min(nats, y.high), min(nats, y.high)), (min(nats, x.high), nats - min(nats, x.high))]
+    return Line(ends, label, kind)

@@ -92,7 +92,7 @@ def model_part(section: Section, model: str, rows: Sequence[Row], exhibits: Exhi
         section=section,
         tasks=[part for part in tasks if part.metrics or part.cell],
         costs=_costs(rows[0]),
-        bars=list(_bars(rows)),
+        bars=list(_bars(rows, [part.task for part in tasks])),
         curves=list(_curves([row for _, row in ranked.values()], exhibits)),
         pictures=list(_pictures([row for _, row in ranked.values()], exhibits, name)),
         command=_command(section, model, [row for c, row in ranked.values() if c.official]),
@@ -125,10 +125,11 @@ def _costs(row: Row) -> list[tuple[str, str]]:
     return [*found, ("training as it ran", trained)] if trained else found
 
 
-def _bars(rows: Sequence[Row]) -> Iterable[tuple[str, Markup]]:
-    """Yields a chart for each metric by group that has more than nothing to show."""
+def _bars(rows: Sequence[Row], tasks: Sequence[str]) -> Iterable[tuple[str, Markup]]:
+    """Yields a chart for each metric by group that has more than nothing to show, in the order of the tasks."""
     by_task = parts((row for row in rows if math.isfinite(row.value)), lambda row: row.task)
-    for task, members in by_task.items():
+    for task in dict.fromkeys(tasks):
+        members = by_task.get(task, [])
         for prefix, told in BY_GROUP.items():
             found = [row for row in members if row.metric.startswith(f"{prefix}/")]
             if found and (prefix != "rate" or any(row.metric == "rate" for row in members)):

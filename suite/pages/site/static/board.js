@@ -127,6 +127,7 @@ async function compare() {
 
 async function compared(section, x, y) {
   const table = document.createElement("table"), [a, b] = [x.dataset.m, y.dataset.m];
+  table.className = "compared";
   table.append(text("caption", section.title));
   const head = table.createTHead().insertRow();
   for (const name of ["task", a, b, "difference", "interval", "better", "ranks"]) head.append(headed(name, "col"));
