@@ -142,7 +142,9 @@ def _line(line: Line, place: _Place) -> Iterator[str]:
     path = "L".join(f"{x:.1f} {y:.1f}" for x, y in spots)
     yield f'<path class="{line.kind}" d="M{path}"/>'
     if line.label:
-        x, y = spots[-1]
+        (x, y), (x0, y0) = spots[-1], spots[0]
+        if line.kind == "floor":  # its end is where a copy stands
+            x, y = x0 + 0.6 * (x - x0), y0 + 0.6 * (y - y0)
         yield f'<text class="{line.kind}" x="{x + 5:.1f}" y="{y - 5:.1f}">{escape(line.label)}</text>'
 
 
@@ -175,8 +177,7 @@ def _mark(at: _Spot, members: Sequence[Point]) -> str:
     shape = f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4.5"/>'
     if first.kind == "labels":
         shape = f'<path d="M{x - 4.5:.1f} {y - 4.5:.1f}h9v9h-9z"/>'
-    names = escape(", ".join(point.name for point in members[:LISTED]))
-    return f'<a class="{first.kind}" href="{escape(first.href)}" aria-label="{names}"><title>{told}</title>{shape}</a>'
+    return f'<a class="{first.kind}" href="{escape(first.href)}"><title>{told}</title>{shape}</a>'
 
 
 def _told(point: Point) -> str:

@@ -6,7 +6,9 @@ const boards = [...document.querySelectorAll("section.board")];
 const tables = boards.flatMap(board => [...board.querySelectorAll("table")]);
 const filters = ["dataset", "budget", "supervision", "family", "q"];
 const loaded = new Map();
-let sort = null, pins = [];
+// So many rows of a table are laid out until all are asked for, in the page as well: a thousand models open at once.
+const LIMIT = 200;
+let sort = null, pins = [], all = false;
 
 // Columns of tasks that are not official are marked once, so that one class hides them.
 for (const table of tables) {
@@ -21,6 +23,7 @@ function read() {
   const [column, worst] = (state.get("sort") ?? "").split(",");
   sort = column ? {column, worst: worst === "worst"} : null;
   pins = state.getAll("pin").slice(0, 2);
+  all = state.get("all") === "1";
   apply();
 }
 
@@ -30,6 +33,7 @@ function write() {
   if (!form.elements.official.checked) state.set("official", "0");
   if (sort) state.set("sort", sort.column + (sort.worst ? ",worst" : ""));
   for (const pin of pins) state.append("pin", pin);
+  if (all) state.set("all", "1");
   const text = state.toString();
   history.replaceState(null, "", text ? "#" + text : "#");
   apply();
@@ -39,26 +43,30 @@ function apply() {
   const wanted = Object.fromEntries(filters.map(name => [name, form.elements[name].value]));
   const query = wanted.q.trim().toLowerCase();
   document.body.classList.toggle("official", form.elements.official.checked);
-  let shown = 0;
+  let fitting = 0, shown = 0;
   for (const board of boards) {
     let any = false;
     const here = (!wanted.dataset || board.dataset.dataset === wanted.dataset) && (!wanted.budget || board.dataset.budget === wanted.budget);
     for (const table of board.querySelectorAll("table")) {
       const fits = here && (!wanted.supervision || table.dataset.supervision === wanted.supervision);
       let rows = 0;
+      order(table);
       for (const row of table.tBodies[0].rows) {
-        const match = fits && (!wanted.family || row.dataset.f === wanted.family) && (!query || row.dataset.m.toLowerCase().includes(query));
-        if (row.hidden === match) row.hidden = !match;
-        rows += match;
+        row.fits = fits && (!wanted.family || row.dataset.f === wanted.family) && (!query || row.dataset.m.toLowerCase().includes(query));
+        rows += row.fits;
+        const hidden = !row.fits || !all && rows > LIMIT;
+        if (row.hidden !== hidden) row.hidden = hidden;
+        shown += !hidden;
       }
       table.parentElement.hidden = !rows;
       any ||= rows > 0;
-      shown += rows;
+      fitting += rows;
     }
     board.hidden = !any;
   }
-  tables.forEach(order);
-  told.textContent = shown ? shown + (shown === 1 ? " row" : " rows") : "Nothing fits these filters.";
+  const rows = fitting === 1 ? " row" : " rows";
+  told.textContent = !fitting ? "Nothing fits these filters." : shown < fitting ? "The first " + shown + " of " + fitting + rows : fitting + rows;
+  document.getElementById("all").hidden = shown === fitting;
   mark();
   compare();
 }
@@ -184,7 +192,7 @@ function shownRows() {
   for (const section of about) {
     const board = boards[section.number];
     for (const table of board.querySelectorAll("table")) for (const row of table.tBodies[0].rows) {
-      if (row.hidden) continue;
+      if (!row.fits) continue;
       for (const column of section.columns) {
         const cell = cellOf(row, column);
         if (cell.classList.contains("other") && form.elements.official.checked) continue;
@@ -216,9 +224,10 @@ function hand(name, type, content) {
 document.getElementById("csv").onclick = () => hand("board.csv", "text/csv", csv(shownRows()));
 document.getElementById("json").onclick = () => hand("board.json", "application/json", JSON.stringify(shownRows(), null, 1));
 
+document.getElementById("all").onclick = () => { all = true; write(); };
 form.addEventListener("input", write);
 form.addEventListener("submit", event => event.preventDefault());
-form.addEventListener("reset", () => { sort = null; pins = []; setTimeout(write); });
+form.addEventListener("reset", () => { sort = null; pins = []; all = false; setTimeout(write); });
 document.addEventListener("click", event => {
   const head = event.target.closest("thead th[data-c] button"), pin = event.target.closest("button.pin");
   if (head) {
