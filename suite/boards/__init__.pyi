@@ -1,9 +1,14 @@
 from .board import board as board
-from .board import frame as frame
-from .board import load_records as load_records
+from .board import measured as measured
 from .board import select as select
 from .board import stale_keys as stale_keys
 from .comparison import compare as compare
+from .exhibits import Exhibits as Exhibits
+from .frame import frame as frame
+from .frame import load_records as load_records
+from .pairs import Pairs as Pairs
+from .pairs import pairs_of as pairs_of
+from .per_image import PerImage as PerImage
 from .rows import FIELDS as FIELDS
 from .rows import MIN_SEEDS as MIN_SEEDS
 from .rows import MODEL as MODEL

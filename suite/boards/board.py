@@ -5,24 +5,22 @@ The board is computed from records and nothing else; only the footnotes quote th
 
 from __future__ import annotations
 
-import json
 import logging
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pandas as pd
 
 from suite import records as store
 from suite.boards.cells import cells
+from suite.boards.frame import frame
 from suite.boards.per_image import PerImage
-from suite.boards.ranking import ordered, rank
+from suite.boards.ranking import intervals, ordered, rank
 from suite.boards.reference import OwnTasks, majority
-from suite.boards.rows import SECTION, TASK, table_of
+from suite.boards.rows import SECTION, TASK, Row, table_of
 from suite.errors import UserError, nearest
-from suite.plugins import digest
 from suite.version import ENGINE_VERSION
 
 if TYPE_CHECKING:
@@ -39,125 +37,6 @@ _STALE = {
     "task_params": ([*SECTION, *TASK], "stale: other parameters of the task"),
     "task_digest": ([*SECTION, *TASK], "stale: other source of the task"),
 }
-
-#: Flag on a record of a model from outside that had not passed `suite check` when it was run.
-UNCHECKED = "not checked"
-
-#: Fields of a record that become columns as they are.
-_PLAIN = [
-    *("key", "status", "reason", "task", "task_version", "official", "primary", "baseline", "family", "supervision"),
-    *("dataset", "seed", "budget", "precision", "started", "finished"),
-]
-_COSTS = ["parameters", "flops_per_image", "train_seconds", "score_seconds", "peak_memory_bytes", "images_per_second"]
-
-
-def load_records(*folders: str | Path, warnings: list[str] | None = None) -> DataFrame:
-    """Reads all records below the folders (workspaces or folders of records); see ``frame`` for the columns.
-
-    Args:
-        folders: Where to look.
-        warnings: Takes one line per corrupt record and per alarm; without it they are logged.
-    """
-    with store.uncollected():
-        return frame(store.read_raw(folders, warnings), folders, store.read_standings(*folders))
-
-
-def frame(
-    records: Iterable[Mapping[str, Any]],
-    folders: Sequence[str | Path] = (),
-    standings: Mapping[str, str] | None = None,
-) -> DataFrame:
-    """Turns records into a table with one row per record.
-
-    Columns: the record's own plain fields; ``task_params`` and ``baseline_params`` as JSON; ``engine`` and the
-    digests among the ingredients; the costs; ``metrics`` (the record's own mapping); and ``metric:<name>``, the
-    value of each metric, NaN where the record has none.
-
-    Args:
-        records: As plain dicts.
-        folders: Workspaces that hold the records' per-image values; the table's ``attrs`` keep them for ``board``.
-        standings: Key -> how a record of a submission stands: ``verified``, ``claimed`` or ``given weights``.
-    """
-    rows = list(records)
-    metrics = [raw.get("metrics", {}) for raw in rows]
-    canonical = _Canonical()
-    columns = _own(rows, canonical) | _sources(rows, canonical) | _costs(rows)
-    data = pd.DataFrame(columns | {"metrics": metrics} | _values(metrics))
-    data["standing"] = [(standings or {}).get(key, "") for key in data["key"]]
-    data["flags"] = list(map(_flagged, data["flags"], data["standing"], _unchecked(rows, folders)))
-    data.attrs["folders"] = tuple(map(str, folders))
-    return data
-
-
-def _flagged(flags: tuple[str, ...], standing: str, unchecked: bool) -> tuple[str, ...]:
-    """Returns a record's flags, with those that are about it and that it does not set itself."""
-    marks = [standing] if standing in (store.CLAIMED, store.GIVEN) else []
-    return (*flags, *marks, *([UNCHECKED] if unchecked else []))
-
-
-def _unchecked(rows: Sequence[Mapping[str, Any]], folders: Sequence[str | Path]) -> Iterator[bool]:
-    """Yields whether a record's model is from outside and has not passed the check, then or since."""
-    passed: dict[str, bool] = {}
-    for raw in rows:
-        check = (raw.get("env") or {}).get("check")
-        if not isinstance(check, dict) or check.get("passed") is True:
-            yield False
-            continue
-        source = digest((raw.get("ingredients") or {}).get("checkpoint", {}).get("baseline"))
-        if source not in passed:
-            passed[source] = any(store.check_stamp(folder, source).get("passed") for folder in folders)
-        yield not passed[source]
-
-
-def _own(rows: Sequence[Mapping[str, Any]], canonical: _Canonical) -> dict[str, list[Any]]:
-    """Returns the record's own fields."""
-    columns: dict[str, list[Any]] = {name: [raw.get(name) for raw in rows] for name in _PLAIN}
-    columns |= {name: [canonical[raw.get(name)] for raw in rows] for name in ("task_params", "baseline_params")}
-    return columns | {name: [tuple(raw.get(name) or ()) for raw in rows] for name in ("flags", "notes")}
-
-
-def _sources(rows: Sequence[Mapping[str, Any]], canonical: _Canonical) -> dict[str, list[Any]]:
-    """Returns what stands in the record's key: the engine, and what the data and the sources were."""
-    ingredients = [raw.get("ingredients") or {} for raw in rows]
-    checkpoints = [found.get("checkpoint") or {} for found in ingredients]
-    return {
-        "engine": [found.get("engine", 0) for found in checkpoints],
-        "budget_version": [found.get("budget_version", 1) for found in checkpoints],
-        "data_hash": [found.get("dataset", "") for found in checkpoints],
-        "baseline_digest": [canonical[found.get("baseline")] for found in checkpoints],
-        "task_digest": [canonical[found.get("task")] for found in ingredients],
-    }
-
-
-def _costs(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
-    costs = [raw.get("cost") or {} for raw in rows]
-    return {name: [cost.get(name) for cost in costs] for name in _COSTS}
-
-
-def _values(metrics: Sequence[Mapping[str, Any]]) -> dict[str, list[float]]:
-    """Returns ``metric:<name>`` -> the metric's value in each record, NaN where it has none."""
-    values: dict[str, list[float]] = {}
-    for i, measured in enumerate(metrics):
-        for name, entry in measured.items():
-            if name not in values:
-                values[name] = [np.nan] * len(metrics)
-            values[name][i] = np.nan if entry["value"] is None else entry["value"]
-    return {f"metric:{name}": values[name] for name in sorted(values)}
-
-
-class _Canonical:
-    """Value -> its JSON with sorted keys. The same few values come again in many records, and are written once."""
-
-    def __init__(self) -> None:
-        self._known: dict[str, str] = {}
-
-    def __getitem__(self, value: object) -> str:
-        if not value:
-            return "{}"
-        text = repr(value)
-        if text not in self._known:
-            self._known[text] = json.dumps(value, sort_keys=True)
-        return self._known[text]
 
 
 def board(
@@ -197,11 +76,8 @@ def board(
         UserError: If a name is not among the records, or nothing is left to show.
     """
     data = records if isinstance(records, pd.DataFrame) else frame(records)
-    data = select(data, dataset=datasets, task=tasks, baseline=baselines, budget=budget, precision=precision)
-    if len(seeds):
-        data = data[data["seed"].isin(seeds)]
     own = OwnTasks()
-    data = _made_here(data, own)
+    data = _made_here(_chosen(data, datasets, tasks, baselines, budget, precision, seeds), own)
     if data.empty:
         raise UserError("no records to show")
     kept = PerImage(data.attrs.get("folders", ()) if folders is None else folders)
@@ -209,6 +85,54 @@ def board(
         rows = list(cells(current(data, all_versions), metrics, own))
         rank(rows, kept)
         return table_of(ordered(rows, sort))
+
+
+def measured(
+    data: DataFrame,
+    *,
+    datasets: Sequence[str] = (),
+    tasks: Sequence[str] = (),
+    baselines: Sequence[str] = (),
+    budget: str | None = None,
+    precision: str | None = None,
+    seeds: Sequence[int] = (),
+) -> list[Row]:
+    """Returns a row for every metric of every task and model of the records, with its interval and without ranks.
+
+    Args:
+        data: From ``load_records``.
+        datasets: Which records count, as in ``board``; so do the others.
+        tasks: By name.
+        baselines: By name.
+        budget: One budget.
+        precision: One precision.
+        seeds: The seeds that count.
+
+    Raises:
+        UserError: As ``board``.
+    """
+    data = _chosen(data, datasets, tasks, baselines, budget, precision, seeds)
+    with store.uncollected():
+        rows = list(cells(current(data), ["*"], OwnTasks()))
+        intervals(rows)
+    return rows
+
+
+def _chosen(
+    data: DataFrame,
+    datasets: Sequence[str],
+    tasks: Sequence[str],
+    baselines: Sequence[str],
+    budget: str | None,
+    precision: str | None,
+    seeds: Sequence[int],
+) -> DataFrame:
+    data = select(data, dataset=datasets, task=tasks, baseline=baselines, budget=budget, precision=precision)
+    if len(seeds):
+        data = data[data["seed"].isin(seeds)]
+    if data.empty:
+        raise UserError("no records to show")
+    return data
 
 
 def select(data: DataFrame, **wanted: str | Sequence[str] | None) -> DataFrame:

@@ -44,10 +44,8 @@ def rank(rows: Sequence[Row], kept: PerImage) -> None:
         rows: Of any sections and classes.
         kept: The per-image values, by which models are compared.
     """
-    for row in rows:
-        row.resolution = RESOLUTIONS.get(row.unit, RESOLUTION)
+    intervals(rows)
     for (_, (apart, _)), part in parts(rows, lambda row: (row.section, row.class_)).items():
-        _intervals(part)
         if apart or part[0].preliminary:
             continue
         columns = parts((row for row in part if _can_be_ranked(row)), lambda row: row.column)
@@ -55,7 +53,8 @@ def rank(rows: Sequence[Row], kept: PerImage) -> None:
         _rank_overall(part, columns, known)
 
 
-def _intervals(rows: Sequence[Row]) -> None:
+def intervals(rows: Sequence[Row]) -> None:
+    """Fills in the interval of every row's value, and the difference below which two are ties."""
     m = Moments(
         np.array([row.value for row in rows]),
         np.array([row.seed_variance for row in rows]),
@@ -63,6 +62,7 @@ def _intervals(rows: Sequence[Row]) -> None:
         np.array([row.image_quantile for row in rows]),
     )
     for row, half in zip(rows, statistics.half_width(m).tolist(), strict=True):
+        row.resolution = RESOLUTIONS.get(row.unit, RESOLUTION)
         if not math.isnan(row.value):
             # Weights that a file brings are one training, whatever the seed.
             row.half = row.image_quantile if GIVEN_WEIGHTS in row.flags else half

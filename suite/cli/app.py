@@ -28,6 +28,7 @@ COMMANDS = (
     "board",
     "compare",
     "plot",
+    "site",
     "status",
     "clean",
     "merge",

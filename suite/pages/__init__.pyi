@@ -12,6 +12,7 @@ from .render import find_anchors as find_anchors
 from .render import render as render
 from .shown import Board as Board
 from .shown import Comparison as Comparison
+from .site.writing import write_site as write_site
 from .text import WIDTH as WIDTH
 from .text import escape_markdown as escape_markdown
 from .text import markdown_rows as markdown_rows

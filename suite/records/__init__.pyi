@@ -26,6 +26,7 @@ from .stamps import check_stamp as check_stamp
 from .stamps import read_standings as read_standings
 from .stamps import write_stamp as write_stamp
 from .stamps import write_standing as write_standing
+from .store import load_curves as load_curves
 from .store import load_values as load_values
 from .store import pictures_path as pictures_path
 from .store import read_all as read_all

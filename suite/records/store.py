@@ -68,22 +68,32 @@ def pictures_path(workspace: str | Path, key: str) -> Path:
     return Path(workspace) / "pictures" / key[:32]
 
 
-def load_values(workspace: str | Path, key: str, names: Collection[str] | None = None) -> dict[str, np.ndarray]:
+def load_values(
+    workspace: str | Path, key: str, names: Collection[str] | None = None, prefix: str = ""
+) -> dict[str, np.ndarray]:
     """Returns a cell's arrays by name (curves as ``curve/<name>``); empty where they are missing or unreadable.
 
     Args:
         workspace: The folder that may hold them.
         key: The cell's.
         names: The arrays to read; None reads all.
+        prefix: What the names of the arrays to read begin with.
     """
     path = values_path(workspace, key)
     if not path.exists():
         return {}
     try:
-        return arrays.read(path, names)
+        found = arrays.read(path, names)
+        return {name: array for name, array in found.items() if name.startswith(prefix)}
     except arrays.Unreadable as error:
         _log.warning("unreadable values %s: %s", path, error)
         return {}
+
+
+def load_curves(workspace: str | Path, key: str) -> dict[str, np.ndarray]:
+    """Returns a cell's curves by name, each (steps, 2): step and value; empty where there are none."""
+    found = load_values(workspace, key, prefix="curve/")
+    return {name.removeprefix("curve/"): curve for name, curve in found.items()}
 
 
 def write_values(workspace: str | Path, key: str, values: Mapping[str, np.ndarray]) -> None:

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from suite.boards.board import board, load_records
+from suite.boards.board import board
+from suite.boards.frame import load_records
 from suite.pages.render import render
 from tests.factories import METRICS, record
 

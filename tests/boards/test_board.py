@@ -8,7 +8,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from suite.boards.board import board, frame, load_records
+from suite.boards.board import board
+from suite.boards.frame import frame, load_records
 from suite.errors import UserError
 from tests.boards.reading import around, cell, places
 from tests.factories import records, write_records

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from suite.boards.board import board, load_records
+from suite.boards.board import board
+from suite.boards.frame import load_records
 from tests.boards.reading import cell, places
 from tests.factories import record, write_records
 

@@ -20,7 +20,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from suite import records
-from suite.boards.board import board, load_records
+from suite.boards.board import board
+from suite.boards.frame import load_records
 from suite.cli.app import main
 from suite.pages.render import render
 from suite.records import arrays

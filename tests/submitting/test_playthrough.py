@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from suite.boards.board import board, load_records
+from suite.boards.board import board
+from suite.boards.frame import load_records
 from suite.records import load_values, values_path
 from tests.test_direction import ROOT
 
