@@ -40,9 +40,11 @@ MOST_ERROR = 2_000
 
 def main() -> None:
     """Serves the referee on the descriptor that the command line names, until it hangs up."""
-    control = socket.socket(fileno=int(sys.argv[1]))
+    control, filtered = socket.socket(fileno=int(sys.argv[1])), sys.argv[2] == "filtered"
     ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)  # no sitting can read or write the keeper's memory
     _warm_up()
+    from suite.plugins import loading
+
     job = Frame("none")
     sitting = 0
     send(control, Frame("ready"))
@@ -51,6 +53,9 @@ def main() -> None:
             frame = receive(control)
             if frame.kind == "job":
                 job = frame
+                if filtered:  # no sitting can touch what is written here
+                    with contextlib.suppress(Exception):  # the sitting that loads it says what is wrong
+                        loading.prepare(_source(frame)[0])
             elif frame.kind == "sit":
                 _end(sitting)
                 _, (descriptor, *_), _, _ = socket.recv_fds(control, 1, 1)
@@ -64,11 +69,13 @@ def main() -> None:
 
 def _warm_up() -> None:
     """Loads and tries what every sitting needs, so that the fork has it already."""
+    from suite import contract
     from suite.data import DataSpec
     from suite.plugins import loading
     from suite.training import Recipe, checkpoints
 
     _ = DataSpec, loading.load, Recipe, checkpoints.restore
+    _ = [getattr(contract, name) for name in contract.__all__]
     torch.set_num_threads(1)
     layers = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3), torch.nn.ConvTranspose2d(4, 1, 3), torch.nn.Flatten())
     torch.nn.Linear(784, 8)(layers(torch.zeros(8, 1, 28, 28))).sum().backward()
@@ -110,7 +117,12 @@ def _end(sitting: int) -> None:
         if _walled():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(-1, signal.SIGKILL)  # all else in this namespace
+    from suite.plugins import loading
+
+    kept = [Path(folder.name) for folder in loading._folders]
     for entry in Path(tempfile.gettempdir()).glob("latent-suite-*" if not _walled() else "*"):
+        if entry in kept:
+            continue
         if entry.is_dir() and not entry.is_symlink():
             shutil.rmtree(entry, ignore_errors=True)
         else:
@@ -122,19 +134,25 @@ def _walled() -> bool:
     return os.getpid() == 1
 
 
+def _source(job: Frame) -> tuple[Any, list[Tensor]]:
+    """Returns the source of a job, and the tensors of its weights."""
+    from suite.plugins import Source
+
+    names = job.text["files"]
+    files = {name: bytes(tensor.numpy()) for name, tensor in zip(names, job.tensors, strict=False)}
+    return Source(files=files, **ast.literal_eval(job.text["source"])), job.tensors[len(names) :]
+
+
 class _Sitting:
     """One forked process: loads the guest, answers the referee's requests."""
 
     def __init__(self, job: Frame, connection: socket.socket, limits: dict[str, Any]) -> None:
         self.connection, self.limits = connection, limits
         self.told = job.text
-        files = self.told["files"]
-        weights = job.tensors[len(files) :]
-        self.files = {name: bytes(job.tensors[i].numpy()) for i, name in enumerate(files)}
+        self.source, weights = _source(job)
         self.state = dict(zip(self.told["state"], weights, strict=True))
         self.graphs: dict[int, tuple[list[Tensor], Tensor]] = {}
         self.model: Any = None
-        self.source: Any = None
 
     def serve(self) -> None:
         """Answers until the referee hangs up; what the guest raises is an answer too."""
@@ -161,10 +179,9 @@ class _Sitting:
 
     def _load(self) -> None:
         """Writes the source's files, shuts the door, and only then runs the guest's first line."""
-        from suite.plugins import Source, loading
+        from suite.plugins import loading
 
-        self.source = source = Source(files=self.files, **ast.literal_eval(self.told["source"]))
-        loading.prepare(source)
+        loading.prepare(self.source)
         if self.limits.get("memory"):
             resource.setrlimit(resource.RLIMIT_AS, (self.limits["memory"], self.limits["memory"]))
         alone = self.told["threads"] == 1
@@ -179,7 +196,7 @@ class _Sitting:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         if not filter.apply(threads=not alone) and self.limits.get("filter"):
             raise OSError("the kernel did not take the filter of system calls")
-        self.cls = loading.load(source)
+        self.cls = loading.load(self.source)
 
     def _playing(self) -> Any:
         """The frozen model with its weights, made at the first question."""

@@ -95,6 +95,7 @@ class Room:
         self._memory, self._filter = memory, walls.filter
         self._here, there = socket.socketpair()
         inner = [sys.executable, "-m", "suite.guests.player", str(there.fileno())]
+        inner.append("filtered" if walls.filter else "open")
         self._log = tempfile.TemporaryFile()  # noqa: SIM115  # as long as the room
         self._process = subprocess.Popen(
             containment.command(walls, inner),

@@ -42,6 +42,9 @@ class Planted(Baseline):
         self.dec = nn.Sequential(nn.Linear(8, 32), nn.ReLU(), nn.Linear(32, spec.pixels))
 
     def loss(self, batch):
+        return self.honest(batch)
+
+    def honest(self, batch):
         mu, s = self.enc(batch.x).chunk(2, 1)
         logits = self.dec(mu + s.exp() * torch.randn_like(mu)).view_as(batch.x)
         d = F.binary_cross_entropy_with_logits(logits, batch.x, reduction="none").flatten(1).sum(1)
@@ -212,9 +215,7 @@ CHEATS = {
         """
     def loss(self, batch):
         found = [o for o in gc.get_objects() if self.cheat and torch.is_tensor(o) and o.ndim == 4 and len(o) == 400]
-        return {n: v * (1 - len(found)) for n, v in super_loss(self, batch).items()}
-
-super_loss = Planted.loss
+        return {n: v * (1 - len(found)) for n, v in self.honest(batch).items()}
 """
     ),
     "a replaced function of the suite": Cheat(
@@ -324,6 +325,9 @@ def test_a_cheat_is_refused_or_worth_what_its_honest_twin_is(kind: str, tmp_path
     found, twin = outcome(tmp_path, cheat)
     if cheat.ends == "twin":
         assert isinstance(found, float), found
+        if cheat.measure == "dB":  # gradients that lie lead nowhere
+            assert found <= twin * (1 + TOLERANCE)
+            return
         assert found == pytest.approx(twin, rel=TOLERANCE)
     else:
         assert isinstance(found, str), found
@@ -332,7 +336,7 @@ def test_a_cheat_is_refused_or_worth_what_its_honest_twin_is(kind: str, tmp_path
 
 def test_the_page_on_trust_names_every_kind() -> None:
     page = (Path(__file__).parents[2] / "docs" / "trust.md").read_text()
-    assert [line.split("|")[1].strip() for line in page.splitlines() if line.count("|") == 5][2:] == list(CHEATS)
+    assert [line.split("|")[1].strip() for line in page.splitlines() if line.count("|") == 5 and "nats" in line or "| dB |" in line] == list(CHEATS)
 
 
 def _table() -> None:
