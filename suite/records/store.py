@@ -1,7 +1,7 @@
 """The files of a workspace: records written atomically and read back whatever their age, values, pictures.
 
-A workspace holds ``records/<key>.json``, ``values/<key>.npz`` and ``pictures/<key>/<name>.png``, where the key
-is shortened to 32 characters. A folder of published records may also hold the JSON files directly.
+Of a key, file names hold 32 characters: ``records/<key>.json``, ``values/<key>.npz``, ``pictures/<key>/<name>.png``. A
+folder of published records may also hold the JSON files directly.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import dataclasses
 import gc
 import hashlib
 import io
+import itertools
 import json
 import logging
 import os
@@ -92,8 +93,7 @@ def load_values(
 
 def load_curves(workspace: str | Path, key: str) -> dict[str, np.ndarray]:
     """Returns a cell's curves by name, each (steps, 2): step and value; empty where there are none."""
-    found = load_values(workspace, key, prefix="curve/")
-    return {name.removeprefix("curve/"): curve for name, curve in found.items()}
+    return {n.removeprefix("curve/"): curve for n, curve in load_values(workspace, key, prefix="curve/").items()}
 
 
 def write_values(workspace: str | Path, key: str, values: Mapping[str, np.ndarray]) -> None:
@@ -290,12 +290,11 @@ def _set_aside(path: Path) -> str:
 
 def _conflict_path(path: Path, raw: Mapping[str, Any]) -> Path:
     """Returns where a record is kept beside the one that it contradicts: where it lies already, or a new place."""
-    number = 1
-    while (other := path.with_name(f"{path.stem}.conflict-{number}.json")).exists():
-        there = _parse(str(other))
-        if there is not None and not differs(there, raw):
+    for number in itertools.count(1):
+        other = path.with_name(f"{path.stem}.conflict-{number}.json")
+        there = _parse(str(other)) if other.exists() else None
+        if not other.exists() or (there is not None and not differs(there, raw)):
             break
-        number += 1
     return other
 
 

@@ -1,0 +1,24 @@
+"""Decoding whose gradients are asked of a guest."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+class Decoded(torch.autograd.Function):
+    """A guest's logits as a step of torch's graph: its backward pass asks for a vector-Jacobian product."""
+
+    @staticmethod
+    def forward(ctx: Any, guest: Any, names: list[str], *tensors: Tensor) -> Tensor:
+        ctx.guest, ctx.tensors = guest, tensors
+        ctx.graph, logits = guest.forward(names, [tensor.detach() for tensor in tensors])
+        return logits
+
+    @staticmethod
+    def backward(ctx: Any, cotangent: Tensor) -> tuple[Tensor | None, ...]:
+        floating = [tensor for tensor in ctx.tensors if tensor.is_floating_point()]
+        found = iter(ctx.guest.backward(ctx.graph, cotangent, floating))
+        return None, None, *(next(found) if tensor.is_floating_point() else None for tensor in ctx.tensors)
