@@ -134,6 +134,7 @@ def test_a_task_s_page_has_its_rules_its_anchors_and_its_ranking_from_the_best(s
     text = (site / "tasks" / "reconstruction.html").read_text()
     assert "Noise draws per image" in text
     assert "exactly the floor" in text
+    assert "measured by version 1 of the task, while the rules below are those of version 3" in text
     ranking = text[text.index('id="ranking"') :]
     values = [float(v) for v in re.findall(r'data-v="([\d.]+)"', ranking.split("</table>")[0])]
     assert values == sorted(values)
