@@ -111,9 +111,10 @@ def measured(
     Raises:
         UserError: As ``board``.
     """
-    data = _chosen(data, datasets, tasks, baselines, budget, precision, seeds)
+    own = OwnTasks()
+    data = _made_here(_chosen(data, datasets, tasks, baselines, budget, precision, seeds), own)
     with store.uncollected():
-        rows = list(cells(current(data), ["*"], OwnTasks()))
+        rows = list(cells(current(data), ["*"], own))
         intervals(rows)
     return rows
 

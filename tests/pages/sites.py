@@ -16,7 +16,7 @@ from tests.factories import METRICS, record, write_records
 from tests.pages.shown import everything
 
 #: A name that would break a page that did not escape it.
-NASTY = 'vae:title=<i>&"x"'
+NASTY = 'vae:title=\'q" onload="x(1)'
 
 VOID = {"meta", "link", "br", "img", "input", "hr", "path", "circle", "rect"}
 
@@ -28,7 +28,7 @@ def workspace(folder: Path) -> Path:
     for seed in range(5):
         others = {"floor": 205.87, "rate": 30.0 + seed, "distortion": 70.0, "rate/z": 20.0, "rate/skip": 10.0}
         rows.append(record("reconstruction", "vae", seed, 100.0 + seed, others=others, n=50))
-        rows.append(record("reconstruction", NASTY, seed, 110.0 + seed, others=others, n=50))
+        rows.append(record("reconstruction", NASTY, seed, 110.0 + seed, others=others, n=50, family="vae"))
         rows += [record("latent_ablation", "vae", seed, 7.0, others={"rise/z": 9.0, "net/z": 7.0, "core_share": 0.7})]
         rows += [record("spectrum", "vae", seed, 0.5, official=False)]
         rows += [record("reconstruction", "vae", seed, 300.0, dataset="colored:digits")]

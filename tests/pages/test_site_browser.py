@@ -159,7 +159,7 @@ def test_two_pinned_models_are_compared_with_the_interval_of_their_difference(br
     until(lambda: "reconstruction: nats" in compared(browser))
     assert address(browser) == "#pin=vae&pin=conditional_vae_1"
     assert "vae" in compared(browser) and "separated" in compared(browser)
-    assert " to -" in compared(browser) and "(not paired)" in compared(browser)
+    assert "\u00a0to\u00a0-" in compared(browser) and "(not paired)" in compared(browser)
     visit(browser, site / "board.html", "#pin=tied&pin=conditional_vae_1")
     until(lambda: "neither" in compared(browser))
     assert "tied" in compared(browser)

@@ -166,7 +166,7 @@ async function line(section, column, x, y, i, j) {
   if (Number.isNaN(half)) return [...values, "unknown", "", ""];
   const better = !column.direction ? "" : Math.abs(d) <= half ? "neither" : (d < 0) === lower ? x.dataset.m : y.dataset.m;
   const verdict = !bit(pairs.ranked) ? "" : bit(pairs.separated) ? "separated" : "tied";
-  const interval = cut(d - half, decimals) + " to " + cut(d + half, decimals) + (bit(pairs.paired) ? "" : " (not paired)");
+  const interval = cut(d - half, decimals) + "\u00a0to\u00a0" + cut(d + half, decimals) + (bit(pairs.paired) ? "" : " (not paired)");
   return [...values, interval, better, verdict];
 }
 
