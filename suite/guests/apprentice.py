@@ -18,7 +18,7 @@ from suite.errors import ContractError
 from suite.guests.wire import Frame, WireError
 from suite.measuring import prove, with_statistics
 from suite.plugins import Source, confirm
-from suite.training import Baseline, Recipe, checkpoints
+from suite.training import Baseline, Recipe, TrainingReport, checkpoints
 from suite.training import train as take_steps
 
 
@@ -95,3 +95,18 @@ def request_spec(told: dict[str, Any]) -> Any:
 
 def _no_test() -> Split:
     raise ContractError("the test split is not here")
+
+
+def report_of(told: Any) -> TrainingReport:
+    """Returns the report of training as the guest tells it; its numbers are the guest's own word.
+
+    Raises:
+        ContractError: If it is no report.
+    """
+    try:
+        raw = told["report"]
+        curves = {str(n): [(int(s), float(v)) for s, v in points] for n, points in raw["curves"].items()}
+        steps, images, flops, backward = (int(raw[name]) for name in ("steps", "images", "flops", "backward"))
+        return TrainingReport(steps, images, float(raw["seconds"]), curves, flops, backward)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ContractError("training handed over no report") from error

@@ -24,7 +24,8 @@ from suite import seeds
 from suite.data import Dataset, DataSpec
 from suite.errors import ContractError
 from suite.guests import containment, groups
-from suite.guests.apprentice import pack_splits
+from suite.guests.apprentice import pack_splits, report_of
+from suite.guests.gradients import Decoded
 from suite.guests.room import Job, Room
 from suite.guests.schema import Schema
 from suite.guests.wire import Frame, WireError, pack_values
@@ -148,7 +149,7 @@ class Guest:
         room.sit()
         answer = room.ask(Frame("train", request, tensors), "trained", TRAINING_SECONDS, report)
         self._take_weights(answer)
-        return _report(answer.text)
+        return report_of(answer.text)
 
     def give_weights(self, state: Mapping[str, Tensor]) -> None:
         """Plays with these weights from now on."""
@@ -235,10 +236,10 @@ class Guest:
         return self._unpacked(answer.text, [tensor[back] for tensor in answer.tensors], f"prior('{name}')")
 
     def decode(self, values: Mapping[str, Tensor]) -> Tensor:
-        """Asks the receiver for logits; where gradients are wanted, one that answers nothing else."""
+        """Asks the receiver for logits; where gradients are wanted, with a graph that stays there."""
         names, tensors = pack_values(values)
         if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors):
-            return _Decoded.apply(self, names, *tensors)
+            return Decoded.apply(self, names, *tensors)
         n = len(tensors[0]) if tensors else 1
         return self._one(self._strict("receiver", Frame("decode", names, tensors), "tensor", n), "decode")
 
@@ -297,34 +298,3 @@ class Guest:
             return groups.unpack(told, tensors)
         except WireError as error:
             raise ContractError(f"{self.name}.{where}: {error}") from error
-
-
-class _Decoded(torch.autograd.Function):
-    """Decoding whose gradients are asked of the guest."""
-
-    @staticmethod
-    def forward(ctx: Any, guest: Guest, names: list[str], *tensors: Tensor) -> Tensor:
-        ctx.guest, ctx.tensors = guest, tensors
-        ctx.graph, logits = guest.forward(names, [tensor.detach() for tensor in tensors])
-        return logits
-
-    @staticmethod
-    def backward(ctx: Any, cotangent: Tensor) -> tuple[Tensor | None, ...]:
-        floating = [tensor for tensor in ctx.tensors if tensor.is_floating_point()]
-        found = iter(ctx.guest.backward(ctx.graph, cotangent, floating))
-        return None, None, *(next(found) if tensor.is_floating_point() else None for tensor in ctx.tensors)
-
-
-def _report(told: Any) -> TrainingReport:
-    """Returns the report of training as the guest tells it; its numbers are the guest's own word.
-
-    Raises:
-        ContractError: If it is no report.
-    """
-    try:
-        raw = told["report"]
-        curves = {str(n): [(int(s), float(v)) for s, v in points] for n, points in raw["curves"].items()}
-        steps, images, flops, backward = (int(raw[name]) for name in ("steps", "images", "flops", "backward"))
-        return TrainingReport(steps, images, float(raw["seconds"]), curves, flops, backward)
-    except (KeyError, TypeError, ValueError) as error:
-        raise ContractError("training handed over no report") from error

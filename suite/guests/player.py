@@ -14,11 +14,9 @@ import ctypes
 import gc
 import os
 import resource
-import shutil
 import signal
 import socket
 import sys
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -27,6 +25,7 @@ import torch
 from torch import Tensor
 
 from suite.guests import filter, groups
+from suite.guests.keeping import alone_with, end, source_of
 from suite.guests.wire import DTYPES, Frame, WireError, receive, send, unpack_values
 
 _PR_SET_DUMPABLE = 4
@@ -55,16 +54,16 @@ def main() -> None:
                 job = frame
                 if filtered:  # no sitting can touch what is written here
                     with contextlib.suppress(Exception):  # the sitting that loads it says what is wrong
-                        loading.prepare(_source(frame)[0])
+                        loading.prepare(source_of(frame)[0])
             elif frame.kind == "sit":
-                _end(sitting)
+                end(sitting)
                 _, (descriptor, *_), _, _ = socket.recv_fds(control, 1, 1)
                 sitting = _sit(job, control, descriptor, frame.text)
             elif frame.kind == "end":
-                _end(sitting)
+                end(sitting)
                 sitting = 0
             send(control, Frame("done"))
-    _end(sitting)
+    end(sitting)
 
 
 def _warm_up() -> None:
@@ -92,55 +91,10 @@ def _sit(job: Frame, control: socket.socket, descriptor: int, limits: dict[str, 
     status = 1
     try:
         control.detach()
-        _Sitting(job, _alone_with(descriptor), limits).serve()
+        _Sitting(job, alone_with(descriptor), limits).serve()
         status = 0
     finally:
         os._exit(status)
-
-
-def _alone_with(descriptor: int) -> socket.socket:
-    """Closes all that was inherited but one connection: a shared descriptor's position and flags outlive a sitting."""
-    nothing = os.open(os.devnull, os.O_RDWR)
-    for standard in range(3):
-        os.dup2(nothing, standard)
-    os.dup2(descriptor, 3)
-    os.closerange(4, os.sysconf("SC_OPEN_MAX"))
-    return socket.socket(fileno=3)
-
-
-def _end(sitting: int) -> None:
-    """Kills a sitting and wipes what it may have left."""
-    if sitting:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(sitting, signal.SIGKILL)
-        os.waitpid(sitting, 0)
-        if _walled():
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(-1, signal.SIGKILL)  # all else in this namespace
-    from suite.plugins import loading
-
-    kept = [Path(folder.name) for folder in loading._folders]
-    for entry in Path(tempfile.gettempdir()).glob("latent-suite-*" if not _walled() else "*"):
-        if entry in kept:
-            continue
-        if entry.is_dir() and not entry.is_symlink():
-            shutil.rmtree(entry, ignore_errors=True)
-        else:
-            entry.unlink(missing_ok=True)
-
-
-def _walled() -> bool:
-    """Whether this process is the first of a namespace of its own, so that the scratch folder is its alone."""
-    return os.getpid() == 1
-
-
-def _source(job: Frame) -> tuple[Any, list[Tensor]]:
-    """Returns the source of a job, and the tensors of its weights."""
-    from suite.plugins import Source
-
-    names = job.text["files"]
-    files = {name: bytes(tensor.numpy()) for name, tensor in zip(names, job.tensors, strict=False)}
-    return Source(files=files, **ast.literal_eval(job.text["source"])), job.tensors[len(names) :]
 
 
 class _Sitting:
@@ -149,7 +103,7 @@ class _Sitting:
     def __init__(self, job: Frame, connection: socket.socket, limits: dict[str, Any]) -> None:
         self.connection, self.limits = connection, limits
         self.told = job.text
-        self.source, weights = _source(job)
+        self.source, weights = source_of(job)
         self.state = dict(zip(self.told["state"], weights, strict=True))
         self.graphs: dict[int, tuple[list[Tensor], Tensor]] = {}
         self.model: Any = None
