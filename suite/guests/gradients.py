@@ -1,4 +1,4 @@
-"""Decoding whose gradients are asked of a guest."""
+"""Gradients through a guest's decoder: vector-Jacobian products that are asked of its process."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 class Decoded(torch.autograd.Function):
-    """A guest's logits as a step of torch's graph: its backward pass asks for a vector-Jacobian product."""
+    """Decoding whose gradients are asked of the guest."""
 
     @staticmethod
     def forward(ctx: Any, guest: Any, names: list[str], *tensors: Tensor) -> Tensor:

@@ -236,7 +236,7 @@ class Guest:
         return self._unpacked(answer.text, [tensor[back] for tensor in answer.tensors], f"prior('{name}')")
 
     def decode(self, values: Mapping[str, Tensor]) -> Tensor:
-        """Asks the receiver for logits; where gradients are wanted, one that answers nothing else."""
+        """Asks the receiver for logits; where gradients are wanted, with a graph that stays there."""
         names, tensors = pack_values(values)
         if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors):
             return Decoded.apply(self, names, *tensors)

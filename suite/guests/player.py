@@ -8,24 +8,33 @@ not in what a process leaves outside itself (``suite.guests.filter``).
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import ctypes
 import gc
 import os
-import shutil
+import resource
 import signal
 import socket
 import sys
-import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
-from suite.guests.sitting import Sitting, source_of
-from suite.guests.wire import Frame, WireError, receive, send
+from suite.guests import filter, groups
+from suite.guests.keeping import alone_with, end, source_of
+from suite.guests.wire import DTYPES, Frame, WireError, receive, send, unpack_values
 
 _PR_SET_DUMPABLE = 4
+#: Open files of a sitting.
+MOST_FILES = 128
+#: Graphs that wait for their cotangent.
+MOST_GRAPHS = 8
+#: Characters of an error's text that cross.
+MOST_ERROR = 2_000
 
 
 def main() -> None:
@@ -47,14 +56,14 @@ def main() -> None:
                     with contextlib.suppress(Exception):  # the sitting that loads it says what is wrong
                         loading.prepare(source_of(frame)[0])
             elif frame.kind == "sit":
-                _end(sitting)
+                end(sitting)
                 _, (descriptor, *_), _, _ = socket.recv_fds(control, 1, 1)
                 sitting = _sit(job, control, descriptor, frame.text)
             elif frame.kind == "end":
-                _end(sitting)
+                end(sitting)
                 sitting = 0
             send(control, Frame("done"))
-    _end(sitting)
+    end(sitting)
 
 
 def _warm_up() -> None:
@@ -82,46 +91,192 @@ def _sit(job: Frame, control: socket.socket, descriptor: int, limits: dict[str, 
     status = 1
     try:
         control.detach()
-        Sitting(job, _alone_with(descriptor), limits).serve()
+        _Sitting(job, alone_with(descriptor), limits).serve()
         status = 0
     finally:
         os._exit(status)
 
 
-def _alone_with(descriptor: int) -> socket.socket:
-    """Closes all that was inherited but one connection: a shared descriptor's position and flags outlive a sitting."""
-    nothing = os.open(os.devnull, os.O_RDWR)
-    for standard in range(3):
-        os.dup2(nothing, standard)
-    os.dup2(descriptor, 3)
-    os.closerange(4, os.sysconf("SC_OPEN_MAX"))
-    return socket.socket(fileno=3)
+class _Sitting:
+    """One forked process: loads the guest, answers the referee's requests."""
+
+    def __init__(self, job: Frame, connection: socket.socket, limits: dict[str, Any]) -> None:
+        self.connection, self.limits = connection, limits
+        self.told = job.text
+        self.source, weights = source_of(job)
+        self.state = dict(zip(self.told["state"], weights, strict=True))
+        self.graphs: dict[int, tuple[list[Tensor], Tensor]] = {}
+        self.model: Any = None
+
+    def serve(self) -> None:
+        """Answers until the referee hangs up; what the guest raises is an answer too."""
+        torch.set_num_threads(self.told["threads"])
+        answers: dict[str, Callable[[Frame], Frame]] = {
+            name.removeprefix("on_"): getattr(self, name) for name in dir(self) if name.startswith("on_")
+        }
+        problem = self._try(self._load)
+        while True:
+            request = receive(self.connection)
+            answer = problem or self._try(lambda request=request: answers[request.kind](request))  # type: ignore[misc]
+            send(self.connection, answer or Frame("done"))
+
+    def _try(self, act: Callable[[], Frame | None]) -> Frame | None:
+        try:
+            answer = act()
+            for thing in answer.tensors if answer else ():
+                if not isinstance(thing, Tensor) or thing.dtype not in DTYPES.values():
+                    found = thing.dtype if isinstance(thing, Tensor) else type(thing).__name__
+                    raise TypeError(f"expected a tensor of numbers, found {found}")
+            return answer
+        except BaseException as error:  # SystemExit and its like are the guest's answers as well
+            return Frame("error", _told(error, self.source))
+
+    def _load(self) -> None:
+        """Writes the source's files, shuts the door, and only then runs the guest's first line."""
+        from suite.plugins import loading
+
+        loading.prepare(self.source)
+        if self.limits.get("memory"):
+            resource.setrlimit(resource.RLIMIT_AS, (self.limits["memory"], self.limits["memory"]))
+        alone = self.told["threads"] == 1
+        for limit, most in (
+            (resource.RLIMIT_FSIZE, 0),
+            *([(resource.RLIMIT_NPROC, 0)] if alone else []),
+            (resource.RLIMIT_CORE, 0),
+            (resource.RLIMIT_MSGQUEUE, 0),
+            (resource.RLIMIT_NOFILE, MOST_FILES),
+        ):
+            resource.setrlimit(limit, (most, most))
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        if not filter.apply(threads=not alone) and self.limits.get("filter"):
+            raise OSError("the kernel did not take the filter of system calls")
+        self.cls = loading.load(self.source)
+
+    def _playing(self) -> Any:
+        """The frozen model with its weights, made at the first question."""
+        if self.model is None:
+            self.model = self._built().eval().requires_grad_(False)
+        return self.model
+
+    def _built(self) -> Any:
+        from suite.plugins import confirm
+        from suite.training import checkpoints
+
+        model = self._recipe().build()
+        if self.state:
+            checkpoints.restore(model, self.state, Path("weights"))
+        confirm(self.source, model)
+        return model
+
+    def _recipe(self) -> Any:
+        from suite.data import DataSpec
+        from suite.training import Recipe
+
+        spec = DataSpec(**{**self.told["spec"], "shape": tuple(self.told["spec"]["shape"])})
+        return Recipe(self.cls, spec, ast.literal_eval(self.told["params"]), self.told["seed"], "cpu")
+
+    # --- what the referee may ask ---------------------------------------------------------------------------------
+
+    def on_encode(self, request: Frame) -> Frame:
+        """Images -> the groups, in order."""
+        tensors: list[Tensor] = []
+        with torch.no_grad():
+            latents = self._playing().encode(request.tensors[0])
+            told = [[str(name), groups.pack(group, tensors)] for name, group in latents.items()]
+        return Frame("groups", told, tensors)
+
+    def on_resolve(self, request: Frame) -> Frame:
+        """Images, a group's name and the values of the earlier groups -> what that ancestral group is."""
+        x, *rest = request.tensors
+        tensors: list[Tensor] = []
+        with torch.no_grad():
+            group = self._playing().encode(x)[request.text["group"]]
+            told = groups.pack(group(unpack_values(request.text["names"], rest)), tensors)
+        return Frame("group", told, tensors)
+
+    def on_prior(self, request: Frame) -> Frame:
+        """A group's name and the values of the earlier groups -> its prior, or none."""
+        tensors: list[Tensor] = []
+        with torch.no_grad():
+            earlier = unpack_values(request.text["names"], request.tensors)
+            told = groups.pack(self._playing().prior(request.text["group"], earlier), tensors)
+        return Frame("group", told, tensors)
+
+    def on_decode(self, request: Frame) -> Frame:
+        """Values -> logits."""
+        with torch.no_grad():
+            return Frame("tensor", None, [self._playing().decode(unpack_values(request.text, request.tensors))])
+
+    def on_features(self, request: Frame) -> Frame:
+        """Values of the core -> features."""
+        with torch.no_grad():
+            return Frame("tensor", None, [self._playing().features(unpack_values(request.text, request.tensors))])
+
+    def on_forward(self, request: Frame) -> Frame:
+        """Values -> logits whose graph is kept under a number, until its one ``backward``."""
+        values = unpack_values(request.text["names"], request.tensors)
+        leaves = [value.requires_grad_(value.is_floating_point()) for value in values.values()]
+        with torch.enable_grad():
+            logits = self._playing().decode({name: value.clone() for name, value in values.items()})
+        self.graphs[request.text["graph"]] = leaves, logits
+        while len(self.graphs) > MOST_GRAPHS:  # of some the referee never asks the gradient
+            del self.graphs[min(self.graphs)]
+        return Frame("tensor", None, [logits])
+
+    def on_backward(self, request: Frame) -> Frame:
+        """A cotangent -> its product with the Jacobian, for every value that is floating."""
+        leaves, logits = self.graphs.pop(request.text["graph"])
+        wanted = [leaf for leaf in leaves if leaf.requires_grad]
+        found = torch.autograd.grad(logits, wanted, request.tensors[0], allow_unused=True)
+        return Frame(
+            "tensors", None, [torch.zeros_like(w) if g is None else g for w, g in zip(wanted, found, strict=True)]
+        )
+
+    def on_train(self, request: Frame) -> Frame:
+        """The training and validation split -> weights and the report of training."""
+        from suite.guests.apprentice import train
+
+        self._built()
+        return train(
+            self._recipe(), self.source, request, lambda state: send(self.connection, Frame("progress", state))
+        )
+
+    def on_parameters(self, request: Frame) -> Frame:
+        """Nothing -> how many numbers are trained."""
+        return Frame("number", sum(p.numel() for p in self._playing().parameters()))
+
+    def on_trains(self, request: Frame) -> Frame:
+        """Nothing -> whether it has a loss."""
+        from suite.training import Baseline
+
+        return Frame("number", int(self.cls.loss is not Baseline.loss))
+
+    def on_probed(self, request: Frame) -> Frame:
+        """Nothing -> whether it says itself what a probe reads."""
+        from suite.training import Baseline
+
+        return Frame("number", int(self.cls.features is not Baseline.features))
+
+    def on_flops(self, request: Frame) -> Frame:
+        """A few training images -> operations per image, by the suite's own counter."""
+        from suite.measuring import Frozen, flops
+
+        return Frame("number", flops.flops_of(Frozen(self._playing()), request.tensors[0]))
+
+    def on_untrained(self, request: Frame) -> Frame:
+        """Training images -> the weights of an untrained twin, with the running statistics of these images."""
+        from suite.guests.apprentice import untrained
+
+        self.state = {}
+        return untrained(self._built(), request, self.told["seed"])
 
 
-def _end(sitting: int) -> None:
-    """Kills a sitting and wipes what it may have left."""
-    if sitting:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(sitting, signal.SIGKILL)
-        os.waitpid(sitting, 0)
-        if _walled():
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(-1, signal.SIGKILL)  # all else in this namespace
+def _told(error: BaseException, source: Any) -> dict[str, str]:
+    """An error as text, with the line of the guest's own file; the referee cleans it."""
     from suite.plugins import loading
 
-    kept = [Path(folder.name) for folder in loading._folders]
-    for entry in Path(tempfile.gettempdir()).glob("latent-suite-*" if not _walled() else "*"):
-        if entry in kept:
-            continue
-        if entry.is_dir() and not entry.is_symlink():
-            shutil.rmtree(entry, ignore_errors=True)
-        else:
-            entry.unlink(missing_ok=True)
-
-
-def _walled() -> bool:
-    """Whether this process is the first of a namespace of its own, so that the scratch folder is its alone."""
-    return os.getpid() == 1
+    where = loading.where(source, error) if source is not None else ""
+    return {"type": type(error).__name__, "text": str(error)[:MOST_ERROR], "where": where}
 
 
 if __name__ == "__main__":
