@@ -336,7 +336,11 @@ def test_a_cheat_is_refused_or_worth_what_its_honest_twin_is(kind: str, tmp_path
 
 def test_the_page_on_trust_names_every_kind() -> None:
     page = (Path(__file__).parents[2] / "docs" / "trust.md").read_text()
-    assert [line.split("|")[1].strip() for line in page.splitlines() if line.count("|") == 5 and "nats" in line or "| dB |" in line] == list(CHEATS)
+    assert [
+        line.split("|")[1].strip()
+        for line in page.splitlines()
+        if line.count("|") == 5 and "nats" in line or "| dB |" in line
+    ] == list(CHEATS)
 
 
 def _table() -> None:
