@@ -2,4 +2,5 @@
 
 from suite.cli.app import command
 
-command()
+if __name__ == "__main__":  # a process that a model spawns imports this file as well
+    command()

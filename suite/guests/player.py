@@ -19,6 +19,7 @@ import socket
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from traceback import extract_tb
 from typing import Any
 
 import torch
@@ -276,7 +277,10 @@ def _told(error: BaseException, source: Any) -> dict[str, str]:
     from suite.plugins import loading
 
     where = loading.where(source, error) if source is not None else ""
-    return {"type": type(error).__name__, "text": str(error)[:MOST_ERROR], "where": where}
+    text = str(error)[:MOST_ERROR]
+    if isinstance(error, OSError) and any("multiprocessing" in f.filename for f in extract_tb(error.__traceback__)):
+        text += "; a model from outside starts no processes (of a DataLoader: num_workers=0)"
+    return {"type": type(error).__name__, "text": text, "where": where}
 
 
 if __name__ == "__main__":

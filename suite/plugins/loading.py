@@ -74,13 +74,31 @@ def prepare(source: Source) -> str:
             (folder / path).parent.mkdir(parents=True, exist_ok=True)
             (folder / path).write_bytes(data)
             _written[str(folder / path)] = (_known_as(source, path), lines)
-        if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
-            sys.meta_path.insert(0, _Finder())
-        module = ModuleType(name)
-        module.__path__ = [str(folder)]
-        sys.modules[name] = module
-        importlib.invalidate_caches()
+        _announce(name, folder)
+        sys.modules[name] = ModuleType(name)
+        adopt(name, str(folder))
     return name
+
+
+def adopt(name: str, folder: str) -> None:
+    """Makes a module the package of what lies in a folder, in this process or in one that a model spawned."""
+    if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _Finder())
+    sys.modules[name].__path__ = [folder]
+    importlib.invalidate_caches()
+
+
+def _announce(name: str, folder: Path) -> None:
+    """Lets spawned processes, which take over ``sys.path``, find a package as an ordinary module that adopts it.
+
+    One that does not find it ends before it has read what it is sent, and its parent waits for ever.
+    """
+    announced = folder.parent / "announced"
+    announced.mkdir(exist_ok=True)
+    text = f"from suite.plugins import loading\n\nloading.adopt(__name__, {str(folder)!r})\n"
+    (announced / f"{name}.py").write_text(text)
+    if str(announced) not in sys.path:
+        sys.path.append(str(announced))
 
 
 @functools.lru_cache(maxsize=256)

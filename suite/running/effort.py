@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 #: A training may cost so much of its budget before its row is marked. The loop's own steps cost 0.2 to 1.02 of it.
 MARGIN = 1.2
-#: Passes over the training split that a closed form may take on top, each at the price of coding an image or of its
-#: share in a covariance of the pixels, whichever is more: a mixture's EM takes up to 13 of these.
-PASSES = 100
+#: What takes no gradients may cost on top, in passes over the training split: so many that code every image, which is
+#: what 200 rounds of a mixture's EM need, and two that take a covariance of its pixels.
+PASSES, COVARIANCES = 400, 2
 
 
 def marks(
@@ -55,14 +55,13 @@ def overspent(note: Mapping[str, Any], flops_per_image: int | None, budget: str,
     """Returns how many times its budget a training cost; 0 where it kept to it, or where there is nothing to compare.
 
     An image that is presented costs its coding and twice that for the gradients. Gradients are held against that alone,
-    whoever takes them. What takes none, a closed form or a clustering, has ``PASSES`` besides.
+    whoever takes them. What takes none, a closed form or a clustering, has ``PASSES`` and ``COVARIANCES`` besides.
     """
     if not flops_per_image or "training_flops" not in note:
         return 0.0
     images = max(BUDGETS[budget], note["images"])
     gradients = note["backward_flops"] / (2 * flops_per_image * images)
-    covariance = 2 * dataset.spec.pixels**2
-    closed = PASSES * len(dataset.train) * max(flops_per_image, covariance)
+    closed = len(dataset.train) * (PASSES * flops_per_image + COVARIANCES * 2 * dataset.spec.pixels**2)
     whole = note["training_flops"] / (3 * flops_per_image * images + closed)
     return times if (times := max(gradients, whole)) > MARGIN else 0.0
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib
 import os
 import subprocess
 import sys
@@ -125,3 +126,7 @@ def test_every_command_has_help(capsys: pytest.CaptureFixture[str]) -> None:
 def test_names_are_completed_by_the_tab_key(words: str, found: list[str]) -> None:
     environment = {**os.environ, "_SUITE_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": "3"}
     assert shown(stdout=subprocess.PIPE, env=environment).stdout.split() == found
+
+
+def test_a_process_that_a_model_spawns_runs_no_second_suite() -> None:
+    importlib.import_module("suite.__main__")  # as ``multiprocessing`` does in the child of ``python -m suite``

@@ -238,3 +238,12 @@ def test_what_goes_wrong_in_there_is_one_line_here(tmp_path: Path, body: str) ->
             guest.until(time.monotonic() + 5)
         with pytest.raises(kind, match=message):
             ask(guest, torch.zeros(2, 4))
+
+
+def test_a_process_of_ones_own_fails_in_one_line_that_says_so(tmp_path: Path) -> None:
+    body = "import multiprocessing\n    multiprocessing.get_context('spawn').Queue()"
+    source = player(tmp_path, f"def decode(self, values):\n    {body}\n    raise OSError('none')")
+    with hosted(source) as guest, pytest.raises(ContractError) as error:
+        ask(guest, torch.zeros(2, 4))
+    if guest.walls.kind == "contained":
+        assert "starts no processes (of a DataLoader: num_workers=0)" in str(error.value)

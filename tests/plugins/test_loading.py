@@ -45,6 +45,40 @@ def test_what_was_hashed_is_what_runs_even_after_the_files_have_gone(project: Pa
     assert code(registry.load(source), torch.ones(1, 1, 28, 28)) == 210
 
 
+SPAWNING = """
+import numpy
+from torch.utils.data import DataLoader, Dataset
+from suite.contract import Baseline
+from scale import FACTOR
+
+class Images(Dataset):
+    def __init__(self, x):
+        self.x = x
+
+    def __len__(self):
+        return len(self.x)
+
+    def __getitem__(self, i):
+        from scale import FACTOR
+        return FACTOR * self.x[i]
+
+class Spawning(Baseline):
+    def encode(self, x):
+        images = Images(numpy.ones((2_000, 784), numpy.float32))  # more than a pipe holds
+        loader = DataLoader(images, 1_000, num_workers=1, multiprocessing_context="spawn")
+        return {"z": sum(batch.sum() for batch in loader).view(1, 1)}
+
+    def decode(self, values): pass
+"""
+
+
+def test_a_process_that_a_model_spawns_finds_the_model_and_its_helpers(tmp_path: Path) -> None:
+    (tmp_path / "spawning.py").write_text(SPAWNING)
+    (tmp_path / "scale.py").write_text("FACTOR = 3\n")
+    cls = registry.load(first(registry.resolve("baseline", str(tmp_path / "spawning.py"), [])))
+    assert code(cls, torch.ones(1)) == 3 * 2_000 * 784
+
+
 def test_a_warm_process_serves_the_changed_helper_and_keeps_the_old_class_whole(project: Path) -> None:
     old = registry.load(first(registry.resolve("baseline", "model", [str(project)])))
     edit(project / "helper.py", "2.0", "4.0")
