@@ -27,6 +27,13 @@ def alone_with(descriptor: int) -> socket.socket:
     return socket.socket(fileno=3)
 
 
+def torch_folder() -> None:
+    """Makes the folder that torch's optimizers look for when they are first used: a sitting may make none."""
+    folder = Path(tempfile.gettempdir()) / "torch"
+    folder.mkdir(exist_ok=True)
+    os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(folder)
+
+
 def end(sitting: int) -> None:
     """Kills a sitting and wipes what it may have left in the scratch folder, which is this keeper's alone."""
     if sitting:
@@ -46,6 +53,7 @@ def end(sitting: int) -> None:
             shutil.rmtree(entry, ignore_errors=True)
         else:
             entry.unlink(missing_ok=True)
+    torch_folder()
 
 
 def source_of(job: Frame) -> tuple[Any, list[Tensor]]:

@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 
 from suite.guests import filter, groups
-from suite.guests.keeping import alone_with, end, source_of
+from suite.guests.keeping import alone_with, end, source_of, torch_folder
 from suite.guests.wire import DTYPES, Frame, WireError, receive, send, unpack_values
 
 _PR_SET_DUMPABLE = 4
@@ -43,6 +43,7 @@ def main() -> None:
     control, filtered = socket.socket(fileno=int(sys.argv[1])), sys.argv[2] == "filtered"
     ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)  # no sitting can read or write the keeper's memory
     _warm_up()
+    torch_folder()
     from suite.plugins import loading
 
     job = Frame("none")
