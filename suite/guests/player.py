@@ -99,29 +99,24 @@ def _alone_with(descriptor: int) -> socket.socket:
 
 
 def _end(sitting: int) -> None:
-    """Kills a sitting and wipes what it may have left."""
+    """Kills a sitting and wipes what it may have left in the scratch folder, which is this keeper's alone."""
     if sitting:
         with contextlib.suppress(ProcessLookupError):
             os.kill(sitting, signal.SIGKILL)
         os.waitpid(sitting, 0)
-        if _walled():
+        if os.getpid() == 1:  # the first of a namespace of its own
             with contextlib.suppress(ProcessLookupError):
                 os.kill(-1, signal.SIGKILL)  # all else in this namespace
     from suite.plugins import loading
 
     kept = [Path(folder.name) for folder in loading._folders]
-    for entry in Path(tempfile.gettempdir()).glob("latent-suite-*" if not _walled() else "*"):
+    for entry in Path(tempfile.gettempdir()).glob("*"):
         if entry in kept:
             continue
         if entry.is_dir() and not entry.is_symlink():
             shutil.rmtree(entry, ignore_errors=True)
         else:
             entry.unlink(missing_ok=True)
-
-
-def _walled() -> bool:
-    """Whether this process is the first of a namespace of its own, so that the scratch folder is its alone."""
-    return os.getpid() == 1
 
 
 if __name__ == "__main__":

@@ -97,13 +97,14 @@ class Room:
         inner = [sys.executable, "-m", "suite.guests.player", str(there.fileno())]
         inner.append("filtered" if walls.filter else "open")
         self._log = tempfile.TemporaryFile()  # noqa: SIM115  # as long as the room
+        self._scratch = tempfile.TemporaryDirectory(prefix="latent-suite-", ignore_cleanup_errors=True)
         self._process = subprocess.Popen(
             containment.command(walls, inner),
             pass_fds=[there.fileno()],
             stdin=subprocess.DEVNULL,
             stdout=self._log,
             stderr=self._log,
-            env={**containment.environment(), "GLIBC_TUNABLES": TUNABLES},
+            env={**containment.environment(), "TMPDIR": self._scratch.name, "GLIBC_TUNABLES": TUNABLES},
             cwd="/",
             start_new_session=True,
         )
@@ -191,6 +192,7 @@ class Room:
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
         self._log.close()
+        self._scratch.cleanup()
 
     def last_words(self) -> str:
         """Returns the last line that was printed inside."""
