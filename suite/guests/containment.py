@@ -35,6 +35,11 @@ SYSTEM = ("/usr", "/lib", "/lib32", "/lib64", "/bin", "/sbin", "/etc/ld.so.cache
 EMBEDDED = ("sklearn/datasets/data", "sklearn/datasets/images", "skimage/data")
 
 
+#: What a keeper's heap keeps, as a trial's does (``suite.running.limits.kept_heap``): the numbers are the same, the
+#: conv nets a third faster.
+TUNABLES = "glibc.malloc.mmap_threshold=33554432:glibc.malloc.trim_threshold=2147483647:glibc.malloc.top_pad=67108864"
+
+
 @dataclass(frozen=True)
 class Containment:
     """What stands around a guest's process.
@@ -130,6 +135,7 @@ def _interpreter() -> list[str]:
 def _environment() -> list[str]:
     """The few variables that a guest's process has."""
     kept = {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(PACKAGE.parent), "PATH": "/usr/bin:/bin", "HOME": "/tmp"}
+    kept["GLIBC_TUNABLES"] = TUNABLES
     kept |= {name: os.environ[name] for name in ("LANG", "LD_LIBRARY_PATH") if name in os.environ}
     return [part for name, value in kept.items() for part in ("--setenv", name, value)]
 
@@ -137,4 +143,5 @@ def _environment() -> list[str]:
 def environment() -> dict[str, str]:
     """Returns the environment of a guest's process without walls: nothing of the suite's own."""
     kept = {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(PACKAGE.parent), "PATH": os.defpath, "HOME": "/nonexistent"}
+    kept["GLIBC_TUNABLES"] = TUNABLES
     return kept | {name: os.environ[name] for name in ("LANG", "LD_LIBRARY_PATH") if name in os.environ}

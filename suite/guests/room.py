@@ -33,10 +33,6 @@ ANSWER_SECONDS = 600.0
 #: Bytes of address space of a sitting beyond the largest need of the repository's own models on a CPU.
 MEMORY_BYTES = 16 * 2**30
 
-#: What a keeper's heap keeps, as a trial's does (``suite.running.limits.kept_heap``): the numbers are the same, the
-#: conv nets a third faster.
-TUNABLES = "glibc.malloc.mmap_threshold=33554432:glibc.malloc.trim_threshold=2147483647:glibc.malloc.top_pad=67108864"
-
 
 class GuestDied(Exception):
     """A guest's process ended, or did not answer in time: the model's own doing, or its limit's."""
@@ -104,7 +100,7 @@ class Room:
             stdin=subprocess.DEVNULL,
             stdout=self._log,
             stderr=self._log,
-            env={**containment.environment(), "TMPDIR": self._scratch.name, "GLIBC_TUNABLES": TUNABLES},
+            env={**containment.environment(), "TMPDIR": self._scratch.name},
             cwd="/",
             start_new_session=True,
         )
