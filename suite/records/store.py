@@ -37,8 +37,6 @@ CHECKSUM = "sha256"
 
 _NAME = re.compile(r"([0-9a-f]{32})(\.conflict-\d+)?\.json")
 _log = logging.getLogger("suite")
-
-
 _FIELDS = frozenset(f.name for f in dataclasses.fields(Record))
 
 
