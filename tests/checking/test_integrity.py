@@ -148,7 +148,7 @@ class Undeclared(Honest):
         (BatchMixer, "independent rows", r"encode\['z'\]"),
         (BatchNormalizer, "independent rows|stateless", "changed"),
         (StatePeeker, "stateless|independent rows", "decode changed"),
-        (LabelUser, "trains", "TypeError"),
+        (LabelUser, "trains", "batch.y is None: the model does not declare supervision"),
         (LabelThief, "blind to labels", "shuffled labels change the model"),
         (Unseeded, "repeatable", "same seed"),
         (NoisyEncoder, "no noise of its own", "encode draws noise of its own .*return the distribution"),
