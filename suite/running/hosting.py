@@ -71,6 +71,7 @@ def host(trial: Trial, clock: Stopwatch, say: Log) -> Prepared:
     )
     told = asdict(walls) | {"noise": noise, "noise_sha256": hashlib.sha256(noise.encode()).hexdigest()}
     told["operations"] = "self-reported"
+    told["threads"] = 1  # of the guest's processes, whatever the trial has
     told["noise_given"] = bool(trial.noise)  # then it was known before, to whoever wrote the model
     return Prepared(subject, curves_of(note), cost, marks, {"guest": told}, guest.close)
 
