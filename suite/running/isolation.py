@@ -60,6 +60,7 @@ FLAGS: tuple[tuple[Any, str, Any], ...] = (
     (torch.backends.cudnn, "enabled", True),
     (torch.backends.cudnn, "benchmark", False),
     (torch.backends.cudnn, "deterministic", True),
+    (torch.backends.cudnn, "allow_tf32", False),
     (torch.backends.mkldnn, "enabled", True),
     (torch.utils.deterministic, "fill_uninitialized_memory", True),
 )
