@@ -80,7 +80,7 @@ def compare(gpu: Path, cpu: Path) -> list[dict[str, Any]]:
                 "se": error,
                 "gpu_seconds": a["cost"]["train_seconds"],
                 "cpu_seconds": b["cost"]["train_seconds"],
-            }  # fmt: skip
+            }
         )
     return rows
 
