@@ -9,6 +9,7 @@ from .frame import load_records as load_records
 from .pairs import Pairs as Pairs
 from .pairs import pairs_of as pairs_of
 from .per_image import PerImage as PerImage
+from .ranking import reading as reading
 from .rows import FIELDS as FIELDS
 from .rows import MIN_SEEDS as MIN_SEEDS
 from .rows import MODEL as MODEL

@@ -26,9 +26,9 @@ RESOLUTIONS = {"nats": 0.01, "%": 0.01, "dB": 0.01, "bits": 1e-5}
 #: That of any other unit: shares, ratios and errors lie between 0 and 1.
 RESOLUTION = 1e-4
 
-#: Ranked columns as a reader wants them, by unit and where better lies: what an image costs, what is read from its
-#: code, what is gained over a reference; then all others, by name.
-READING = (("nats", "lower"), ("%", "higher"), ("dB", "higher"))
+#: Columns as a reader wants them, by whether they are official, unit and where better lies: what an image costs, what
+#: is read from its code, what is gained over a reference; what a message is worth; then all others, by name.
+READING = ((True, "nats", "lower"), (True, "%", "higher"), (True, "dB", "higher"), (False, "nats", "higher"))
 
 #: Costs of a model that rows can be sorted by -> whether more is better.
 COSTS = {"parameters": False, "flops_per_image": False, "train_seconds": False, "images_per_second": True}
@@ -189,20 +189,19 @@ def ordered(rows: Sequence[Row], sort: str | None = None) -> list[Row]:
     classes = parts(rows, lambda row: (row.section, row.class_))
     found: list[Row] = []
     for key in sorted(classes):
-        place = _reading(classes[key])
+        place = reading(classes[key])
         part = sorted(classes[key], key=lambda row: place[row.task, row.task_version])
         models = parts(part, lambda row: row.model)
         found += [row for model in _order(models, sort) for row in models[model]]
     return found
 
 
-def _reading(rows: Sequence[Row]) -> dict[tuple[str, int], tuple[bool, int]]:
-    """Returns task -> where its columns stand: official ones first, then as ``READING`` has its first metric."""
-    tasks = parts(rows, lambda row: (row.task, row.task_version))
-    firsts = {task: (not any(row.official for row in members), members[0]) for task, members in tasks.items()}
-    kinds = {task: (row.unit, row.direction) for task, (_, row) in firsts.items()}
-    rest = len(READING)
-    return {t: (late, READING.index(kinds[t]) if kinds[t] in READING else rest) for t, (late, _) in firsts.items()}
+def reading(rows: Sequence[Row]) -> dict[tuple[str, int], tuple[bool, int, str, int]]:
+    """Returns (task, version) -> where its columns stand: as ``READING`` has them, official ones before all others."""
+    firsts = {task: members[0] for task, members in parts(rows, lambda row: (row.task, row.task_version)).items()}
+    kinds = {task: (row.official, row.unit, row.direction) for task, row in firsts.items()}
+    place = {kind: i for i, kind in enumerate(READING)}
+    return {task: (not kind[0], place.get(kind, len(READING)), *task) for task, kind in kinds.items()}
 
 
 def _order(models: Mapping[str, Sequence[Row]], sort: str | None) -> list[str]:

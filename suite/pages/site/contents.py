@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from suite.boards import Row, parts
+from suite.boards import Row, parts, reading
 from suite.pages.layout import ARROWS, COSTS, figures, places
 from suite.pages.notes import Anchors, anchor_models, first_notes, further_notes
 
@@ -143,7 +143,8 @@ def _section(number: int, rows: Sequence[Row], anchors: Anchors, models: Names, 
     by_column = parts(rows, lambda row: row.column)
     versions = {task: {c[1] for c in by_column if c[0] == task} for task, _, _ in by_column}
     columns = {column: _column(members, len(versions[column[0]]) > 1, tasks) for column, members in by_column.items()}
-    order = sorted(columns, key=lambda key: column_order(by_column[key][0]))
+    place = reading(rows)
+    order = sorted(columns, key=lambda key: (place[key[:2]], key))
     names = list(dict.fromkeys(row.model for row in rows))
     by_cell = {(row.model, row.column): row for row in rows}
     classes = parts(rows, lambda row: row.class_)
@@ -164,11 +165,6 @@ def _section(number: int, rows: Sequence[Row], anchors: Anchors, models: Names, 
         models=names,
         rows={columns[key].id: [by_cell[name, key] for name in names] for key in order},
     )
-
-
-def column_order(row: Row) -> tuple[bool, bool, str, int, str]:
-    """Sorts columns: official ones first, of these what an image costs in nats; then by name."""
-    return not row.official, not (row.unit == "nats" and row.direction == "lower"), *row.column
 
 
 def _column(rows: Sequence[Row], versioned: bool, tasks: Names) -> Column:

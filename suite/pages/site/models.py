@@ -10,10 +10,10 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-from suite.boards import Exhibits, Row, parts
+from suite.boards import Exhibits, Row, parts, reading
 from suite.pages.layout import ARROWS, COSTS, figures
 from suite.pages.site import charts
-from suite.pages.site.contents import Cell, Column, Section, cell, column_order, duration, three
+from suite.pages.site.contents import Cell, Column, Section, cell, duration, three
 
 #: Metrics with a number for each group of latents, and what a chart of them is called.
 BY_GROUP = {
@@ -81,12 +81,11 @@ def model_part(section: Section, model: str, rows: Sequence[Row], exhibits: Exhi
     """
     at = section.models.index(model)
     ranked = {(row.task, row.task_version): (c, row) for c in section.columns for row in [section.rows[c.id][at]]}
+    place = reading([row for _, row in ranked.values()])
+    measured = parts(rows, lambda row: (row.task, row.task_version))
     tasks = [
-        _task(members, *ranked.get(key, (None, None)))
-        for key, members in sorted(
-            parts(rows, lambda row: (row.task, row.task_version)).items(),
-            key=lambda item: column_order(ranked[item[0]][1]) if item[0] in ranked else (True, True, *item[0], ""),
-        )
+        _task(measured[key], *ranked.get(key, (None, None)))
+        for key in sorted(measured, key=lambda key: (key not in place, place.get(key, key)))
     ]
     return ModelPart(
         section=section,
