@@ -2,7 +2,8 @@
 # make board   print the published MNIST board
 # make demo    install into .venv, score some models on the embedded digits, print the board
 # make test    install the test extra, then lint, types and tests; of every model family one variant
-# make test-all    the same with every variant: before results or benchmarks are published
+# make journeys    the long ways through the command line: the tutorial, a submission, a killed driver, browsers
+# make test-all    all of these with every variant: before results or benchmarks are published
 # make benchmark   the timed comparisons, alone on the machine
 # make breaks  break each defining property in a copy of the tree, and see that its test fails
 
@@ -23,7 +24,7 @@ WHEELS := $(if $(filter 1,$(CPU)),--extra-index-url https://download.pytorch.org
 # One thread each: the workers share the cores.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: install board demo test test-all lint benchmark breaks clean
+.PHONY: install board demo test journeys test-all lint benchmark breaks clean
 
 install: $(VENV)/.installed
 	@echo "installed; '. $(BIN)/activate' puts the suite command on your path"
@@ -35,10 +36,13 @@ demo: $(VENV)/.installed
 	$(BIN)/suite run --file results/demo.yaml --workers $(WORKERS)
 
 test: $(VENV)/.installed-test lint
-	$(BIN)/python -m pytest -n $(WORKERS) -q --ignore=tests/benchmarks
+	$(BIN)/python -m pytest -n $(WORKERS) -q --ignore=tests/benchmarks --durations=25
 
 test-all: $(VENV)/.installed-test lint
 	$(BIN)/python -m pytest -n $(WORKERS) -q --ignore=tests/benchmarks -m ''
+
+journeys: $(VENV)/.installed-test
+	$(BIN)/python -m pytest -n $(WORKERS) -q --ignore=tests/benchmarks -m 'journey and not exhaustive' --durations=10
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .

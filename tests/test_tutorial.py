@@ -31,6 +31,7 @@ def blocks(language: str) -> str:
     return "\n".join(re.findall(rf"^```{language}\n(.*?)^```", TUTORIAL, re.MULTILINE | re.DOTALL))
 
 
+@pytest.mark.journey
 @pytest.mark.timeout(1200)
 def test_the_tutorial_runs_from_the_first_command_to_the_last(tmp_path: Path) -> None:
     (tmp_path / "results").symlink_to(ROOT / "results")

@@ -259,6 +259,7 @@ def test_an_interrupt_that_a_model_swallows_stops_the_run_all_the_same(shell: Sh
     assert "stopped: 0 of 4 cells" in err
 
 
+@pytest.mark.journey
 def test_a_killed_driver_loses_no_finished_cell_and_the_same_command_finishes_the_rest(
     shell: Shell, command: Command
 ) -> None:

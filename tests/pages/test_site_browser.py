@@ -14,7 +14,7 @@ import pytest
 from tests.pages.sites import workspace, write
 
 pytestmark = [
-    pytest.mark.slow,
+    pytest.mark.journey,
     pytest.mark.skipif(
         shutil.which("chromium") is None or shutil.which("chromedriver") is None,
         reason="there is no chromium with its chromedriver here (apt-get install chromium chromium-driver)",

@@ -82,6 +82,7 @@ def test_what_is_no_share_is_refused(text: str) -> None:
         parse_shard(text)
 
 
+@pytest.mark.journey
 def test_two_shares_run_apart_and_merged_are_the_board_of_one_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

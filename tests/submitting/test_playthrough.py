@@ -25,6 +25,8 @@ paper: none
 licence: Apache-2.0
 compute: a minute of one CPU core
 """
+pytestmark = pytest.mark.journey
+
 TASKS = ("reconstruction", "linear_probe", "input_optimization")
 
 
