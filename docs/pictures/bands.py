@@ -5,10 +5,9 @@
 
 from pathlib import Path
 
-from suite.pictures import grid, save_png
-
 from baselines.skip import decomposition
 from suite import data
+from suite.measuring import grid, save_png
 
 if __name__ == "__main__":
     images = data.load("mnist").test.grey[:12]
