@@ -1,16 +1,16 @@
-"""Trials an hour at 1, 2, 4, 8 trials a GPU, and what a GPU's nats differ from a CPU's.
+"""Trials an hour at 1, 2, 4, 8 trials a GPU, and what a GPU's numbers differ from a CPU's.
 
-    python -m tests.benchmarks.gpu --out results/gpu.json                     trials an hour, by packing
-    python -m tests.benchmarks.gpu --compare GPU_RUNS CPU_RUNS --out FILE     nats of the same cells, side by side
+    python -m tests.benchmarks.gpu                                  trials an hour, by packing
+    python -m tests.benchmarks.gpu --compare NAME GPU_RUNS CPU_RUNS    the same cells on both, under NAME
 
 Every packing runs the same trials by ``suite run --gpus-per-trial 1/n`` into an empty workspace, Ray's start included.
+Both write what they measured into results/gpu.json and make results/gpu.md from it.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import math
 import os
 import platform
 import subprocess
@@ -20,6 +20,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+OUT = Path(__file__).parents[2] / "results" / "gpu.json"
 BASELINES = ("vae", "conv_vae")
 
 
@@ -48,17 +49,14 @@ def trials_per_hour(packing: int, dataset: str, budget: str, seeds: int) -> dict
     }
 
 
-def read(workspace: Path) -> dict[tuple[str, str, int, str], dict[str, Any]]:
-    """The records of a workspace by (task, baseline, seed, budget)."""
-    found = {}
-    for path in sorted((workspace / "records").glob("*.json")):
-        r = json.loads(path.read_text())
-        found[r["task"], r["baseline"], r["seed"], r["budget"]] = r
-    return found
+def read(folder: Path) -> dict[tuple[str, str, int, str], dict[str, Any]]:
+    """The records of a workspace, or of a folder of workspaces, by (baseline, task, seed, budget)."""
+    records = (json.loads(path.read_text()) for path in sorted(folder.rglob("records/*.json")))
+    return {(r["baseline"], r["task"], r["seed"], r["budget"]): r for r in records}
 
 
 def compare(gpu: Path, cpu: Path) -> list[dict[str, Any]]:
-    """Each ranked number on both devices, and their difference in standard errors of a paired reading's upper bound."""
+    """Each ranked number on both devices, and the standard error that test images alone give to either."""
     ours, theirs = read(gpu), read(cpu)
     rows = []
     for cell in sorted(ours.keys() & theirs.keys()):
@@ -66,22 +64,9 @@ def compare(gpu: Path, cpu: Path) -> list[dict[str, Any]]:
         if not (a["status"] == b["status"] == "ok"):
             continue
         x, y = (r["metrics"][r["primary"]] for r in (a, b))
-        error = math.hypot(x["se"] or 0.0, y["se"] or 0.0)
-        rows.append(
-            {
-                "task": cell[0],
-                "baseline": cell[1],
-                "seed": cell[2],
-                "budget": cell[3],
-                "metric": a["primary"],
-                "gpu": x["value"],
-                "cpu": y["value"],
-                "difference": x["value"] - y["value"],
-                "se": error,
-                "gpu_seconds": a["cost"]["train_seconds"],
-                "cpu_seconds": b["cost"]["train_seconds"],
-            }
-        )
+        names = dict(zip(("baseline", "task", "seed", "budget"), cell, strict=True))
+        numbers = {"gpu": x["value"], "cpu": y["value"], "difference": x["value"] - y["value"], "se": y["se"]}
+        rows.append({**names, "metric": a["primary"], "unit": y["unit"], **numbers})
     return rows
 
 
@@ -102,24 +87,52 @@ def hardware() -> dict[str, Any]:
     }
 
 
+def page(result: dict[str, Any]) -> str:
+    """What was measured as Markdown."""
+    h = result["hardware"]
+    lines = [
+        "# On a GPU",
+        "",
+        f"`python -m tests.benchmarks.gpu` on one {h['gpu']} ({h['gpu_gib']} GiB), {h['cores']} cores, torch {h['torch']}.",
+        "",
+        f"Trials an hour, {result['dataset']} at `{result['budget']}`: trained, scored by `reconstruction`, Ray's start included.",
+        "",
+        "| trials a GPU | trials | wall, s | trials an hour | GPU memory a trial, GiB |",
+        "| ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for p in result["packings"]:
+        numbers = (p["trials_per_gpu"], p["ok"], p["wall_seconds"], round(p["trials_per_hour"]), p["gpu_gib_peak"])
+        lines.append("| " + " | ".join(map(str, numbers)) + " |")
+    for name, cells in result.get("compared", {}).items():
+        lines += ["", f"## {name}", "", "| model | task | seed | GPU | CPU | difference | standard error |"]
+        lines.append("| --- | --- | ---: | ---: | ---: | ---: | ---: |")
+        for c in cells:
+            numbers = (f"{c['gpu']:.3f}", f"{c['cpu']:.3f}", f"{c['difference']:+.4f}", f"{c['se'] or 0:.3f}")
+            where = (f"`{c['baseline']}`", f"{c['task']}, {c['metric']}", str(c["seed"]))
+            lines.append("| " + " | ".join((*where, *numbers)) + " |")
+    return "\n".join(lines) + "\n"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--packing", type=int, nargs="+", default=[1, 2, 4, 8])
     parser.add_argument("--dataset", default="mnist")
     parser.add_argument("--budget", default="quick")
-    parser.add_argument("--seeds", type=int, default=8)
-    parser.add_argument("--compare", type=Path, nargs=2, metavar=("GPU_RUNS", "CPU_RUNS"))
-    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--seeds", type=int, default=4)
+    parser.add_argument("--compare", nargs=3, metavar=("NAME", "GPU_RUNS", "CPU_RUNS"))
+    parser.add_argument("--out", type=Path, default=OUT)
     args = parser.parse_args()
+    result: dict[str, Any] = json.loads(args.out.read_text()) if args.out.exists() else {}
     if args.compare:
-        result: dict[str, Any] = {"cells": compare(*args.compare)}
+        name, gpu, cpu = args.compare
+        result.setdefault("compared", {})[name] = compare(Path(gpu), Path(cpu))
     else:
-        result = {"hardware": hardware(), "dataset": args.dataset, "budget": args.budget, "packings": []}
+        result |= {"hardware": hardware(), "dataset": args.dataset, "budget": args.budget, "packings": []}
         for packing in args.packing:
             result["packings"].append(trials_per_hour(packing, args.dataset, args.budget, args.seeds))
-            args.out.write_text(json.dumps(result, indent=2) + "\n")  # what is measured stays, whatever comes next
             print(result["packings"][-1], flush=True)
     args.out.write_text(json.dumps(result, indent=2) + "\n")
+    args.out.with_suffix(".md").write_text(page(result))
 
 
 if __name__ == "__main__":
