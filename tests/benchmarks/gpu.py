@@ -89,13 +89,14 @@ def hardware() -> dict[str, Any]:
 
 def page(result: dict[str, Any]) -> str:
     """What was measured as Markdown."""
-    h = result["hardware"]
+    h, what = result["hardware"], f"{result['dataset']} at `{result['budget']}`"
+    machine = f"one {h['gpu']} ({h['gpu_gib']} GiB), {h['cores']} cores, torch {h['torch']}"
     lines = [
         "# On a GPU",
         "",
-        f"`python -m tests.benchmarks.gpu` on one {h['gpu']} ({h['gpu_gib']} GiB), {h['cores']} cores, torch {h['torch']}.",
+        f"`python -m tests.benchmarks.gpu` on {machine}.",
         "",
-        f"Trials an hour, {result['dataset']} at `{result['budget']}`: trained, scored by `reconstruction`, Ray's start included.",
+        f"Trials an hour, {what}: trained, scored by `reconstruction`, Ray's start included.",
         "",
         "| trials a GPU | trials | wall, s | trials an hour | GPU memory a trial, GiB |",
         "| ---: | ---: | ---: | ---: | ---: |",
