@@ -158,6 +158,12 @@ class ExecutionOptions:
     address: Annotated[
         str | None, typer.Option("--address", metavar="HOST:PORT", help="Join this Ray cluster ('auto': the one here).")
     ] = None
+    shared: Annotated[
+        bool,
+        typer.Option(
+            "--shared/--no-shared", help="Whether the cluster's nodes see the workspace; else all travels through Ray."
+        ),
+    ] = True
     device: Annotated[
         str, typer.Option("--device", metavar="NAME", help="auto (the GPU granted, else the CPU), cpu or cuda.")
     ] = "auto"

@@ -15,11 +15,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from suite.running import likeness as likenesses
-from suite.running import limits
-from suite.running.connection import check_feasible, check_nodes, connected, kill_node, parts
+from suite.running import limits, parcels
+from suite.running.apart import RUNS, Apart
+from suite.running.connection import connected, kill_node, parts
 from suite.running.executor import Execution, Observer, Tally
 from suite.running.interrupt import interruptible
 from suite.running.likeness import likeness, refusal
+from suite.running.nodes import capacity, check_feasible, check_nodes
 from suite.running.ray_environment import load_ray, load_tune, ray_environment
 from suite.running.vigil import watched
 
@@ -43,7 +45,7 @@ def run_ray(
         trials: What to run.
         observer: Is told, in this thread, of all that happens.
         execution: The options.
-        scratch: An empty folder for this run alone, on a file system that all workers share.
+        scratch: An empty folder for this run alone, on the file system that all workers share, if they do.
         died: Is called in a thread if Ray itself dies, with the cause; Ray ends this process soon after.
 
     Raises:
@@ -52,24 +54,38 @@ def run_ray(
     tallies = [Tally(execution.apply(trial), observer) for trial in trials]
     with (
         ray_environment(private=not execution.address),
-        connected(execution) as remote,
+        connected(execution, scratch) as remote,
         interruptible(),
         watched(parts(), partial(_died, died, remote)),
     ):  # Ray takes SIGTERM for itself
         check_feasible(execution)
         if remote:
             check_nodes(execution, scratch)
-        for _ in range(ATTEMPTS):
-            waiting = [tally for tally in tallies if not tally.closed]
-            if not waiting:
-                return
-            lost = _fit(waiting, execution, scratch, remote)
-            for tally in tallies if lost is None else ():
-                if not tally.closed:
-                    tally.close()
-    for tally in tallies:
-        if not tally.closed:
-            tally.close("killed", f"Ray lost the trial {ATTEMPTS} times: {lost}")
+        apart = None if execution.shared or not trials else Apart.of(trials[0].workspace, scratch)
+        if apart is not None:
+            apart.check(trials, execution)
+        with apart.swept(execution) if apart is not None else contextlib.nullcontext():
+            _passes(tallies, execution, lambda waiting: _fit(waiting, execution, scratch, remote, apart))
+
+
+def _passes(tallies: Sequence[Tally], execution: Execution, fit: Callable[[Sequence[Tally]], str | None]) -> None:
+    """Runs what is left until every trial has ended: one whose node died, and all that Ray lost, are run again."""
+    losses = 0
+    while waiting := [tally for tally in tallies if not tally.closed]:
+        again = [tally for tally in waiting if tally.again]
+        if again and capacity(execution).fault:
+            for tally in again:
+                tally.close("killed", f"{tally.losses}, and no other can hold the trial")
+            continue
+        for tally in again:
+            tally.again = False
+        lost = fit(waiting)
+        losses += lost is not None
+        for tally in waiting:
+            if losses == ATTEMPTS:
+                tally.close("killed", f"Ray lost the trial {ATTEMPTS} times: {lost}")
+            elif lost is None and not tally.again:
+                tally.close()
 
 
 def _died(died: Callable[[str], object], joined: bool, cause: str) -> None:
@@ -78,15 +94,18 @@ def _died(died: Callable[[str], object], joined: bool, cause: str) -> None:
     died(cause)
 
 
-def _fit(tallies: Sequence[Tally], execution: Execution, scratch: Path, remote: bool) -> str | None:
+def _fit(
+    tallies: Sequence[Tally], execution: Execution, scratch: Path, remote: bool, apart: Apart | None
+) -> str | None:
     """Runs one Tuner over the trials; returns why Ray gave up, or None."""
     ray, tune = load_ray(), load_tune()
 
     trials = [dataclasses.replace(tally.trial, cells=tuple(tally.left.values())) for tally in tallies]
-    parcel = ray.cloudpickle.dumps(trials)  # another engine may be unable to open it
-    function = tune.with_parameters(_compared(), trials=parcel, scratch=str(scratch), memory=execution.memory)
+    parcel = ray.cloudpickle.dumps((trials, apart))  # another engine may be unable to open it
+    folder = str(scratch) if apart is None else ""
+    function = tune.with_parameters(_compared(), trials=parcel, scratch=folder, memory=execution.memory)
     resources = {"cpu": execution.threads, "gpu": execution.gpus_per_trial}
-    watch = _callback(tallies, scratch)
+    watch = _callback(tallies, scratch, apart)
     tuner = tune.Tuner(
         tune.with_resources(function, resources),
         param_space={"trial": tune.grid_search(list(range(len(tallies))))},
@@ -138,15 +157,19 @@ def _work(index: int, trials: bytes, scratch: Path, memory: float | None) -> Non
 
     from suite.running.worker import work
 
-    trial = ray.cloudpickle.loads(trials)[index]
-    work(trial, tune.report, _note(scratch, index), memory, gpu=bool(ray.get_gpu_ids()))
+    parcel, apart = ray.cloudpickle.loads(trials)
+    trial, gpu = parcel[index], bool(ray.get_gpu_ids())
+    if apart is None:
+        work(trial, tune.report, _note(scratch, index), memory, gpu)
+    else:
+        apart.work(trial, index, tune.report, memory, gpu)
 
 
 def _note(scratch: Path, index: int) -> Path:
     return scratch / f"trial-{index}.txt"
 
 
-def _callback(tallies: Sequence[Tally], scratch: Path) -> Any:
+def _callback(tallies: Sequence[Tally], scratch: Path, apart: Apart | None) -> Any:
     """Returns the Tune callback that passes on what the trials report."""
     from suite.records import Record
 
@@ -159,6 +182,8 @@ def _callback(tallies: Sequence[Tally], scratch: Path) -> Any:
         def on_trial_result(self, iteration: int, trials: list, trial: Any, result: dict, **info: Any) -> None:
             tally = tallies[trial.config["trial"]]
             with self.fatal():
+                tally.node = result.get("node", "")
+                parcels.unpack(tally.trial.workspace, result.pop("files", []))  # Tune keeps the last result
                 if "start" in result:
                     tally.start(**json.loads(result["start"]))
                 elif "refused" in result:
@@ -176,7 +201,13 @@ def _callback(tallies: Sequence[Tally], scratch: Path) -> Any:
             index = trial.config["trial"]
             tally = tallies[index]
             with self.fatal():
-                tally.close(*_cause(trial, _note(scratch, index), tally))
+                error = _error(trial)
+                if "its node has died" in str(error):
+                    tally.lose(1 if apart is None else RUNS)
+                    return
+                if apart is not None:
+                    apart.take_note(tally, index, _note(scratch, index))
+                tally.close(*_cause(error, _note(scratch, index), tally))
 
         @contextlib.contextmanager
         def fatal(self) -> Iterator[None]:
@@ -193,17 +224,21 @@ def _callback(tallies: Sequence[Tally], scratch: Path) -> Any:
     return Watch()
 
 
-def _cause(trial: Any, note: Path, tally: Tally) -> tuple[str, str, str]:
-    """Returns (status, reason, stack) of a Tune trial that ended with an error."""
+def _error(trial: Any) -> Any:
+    """Returns what a Tune trial ended with; None where nobody can say."""
     ray = load_ray()
 
     try:
-        error = ray.cloudpickle.loads(Path(trial.pickled_error_file).read_bytes())
+        return ray.cloudpickle.loads(Path(trial.pickled_error_file).read_bytes())
     except Exception:  # it may be missing, or hold a class that is not here
-        error = None
+        return None
+
+
+def _cause(error: Any, note: Path, tally: Tally) -> tuple[str, str, str]:
+    """Returns (status, reason, stack) of a trial that ended with an error."""
+    ray = load_ray()
+
     if isinstance(error, ray.exceptions.RayTaskError):
         cause = error.cause
         return "failed", f"the worker failed: {type(cause).__name__}: {cause}", str(error)[-4000:]
-    if "its node has died" in str(error):
-        return "killed", f"the node {tally.host} died", ""
     return limits.cause_of_death(note, tally.trial.timeout, tally.host)

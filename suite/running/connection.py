@@ -1,9 +1,10 @@
-"""Ray is started for a run, or joined; what its nodes can hold and whether they are like the driver; its end."""
+"""Ray is started for a run, or joined; its end."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import socket
 import tempfile
 from collections.abc import Iterator
@@ -11,21 +12,22 @@ from pathlib import Path
 from typing import Any
 
 from suite.errors import UserError
-from suite.running import likeness as likenesses
+from suite.files import PACKAGE
 from suite.running.executor import Execution
-from suite.running.likeness import likeness, refusal
 from suite.running.ray_environment import load_ray, python_path
 
 #: Ray's own object store holds nothing but the trials' sources.
 OBJECT_STORE_BYTES = 256 * 2**20
 
-#: How long a node may take to say what it has: its first worker imports the suite.
-ANSWER_SECONDS = 120.0
-
 
 @contextlib.contextmanager
-def connected(execution: Execution) -> Iterator[bool]:
-    """Starts a private Ray, or joins the one at ``address`` (or of this process); yields whether it was joined."""
+def connected(execution: Execution, scratch: Path | None = None) -> Iterator[bool]:
+    """Starts a private Ray, or joins the one at ``address`` (or of this process); yields whether it was joined.
+
+    Args:
+        execution: The options.
+        scratch: Where the engine is laid out from which it travels to nodes that do not see this checkout.
+    """
     try:
         ray = load_ray()
     except ImportError as error:
@@ -34,11 +36,11 @@ def connected(execution: Execution) -> Iterator[bool]:
         yield True
         return
     with _ended():
-        _start(execution)
+        _start(execution, scratch)
         yield bool(execution.address)
 
 
-def _start(execution: Execution) -> None:
+def _start(execution: Execution, scratch: Path | None) -> None:
     """Starts Ray or joins one.
 
     Raises:
@@ -50,8 +52,7 @@ def _start(execution: Execution) -> None:
     try:
         if execution.address:
             _knock(execution.address)
-            paths = {"env_vars": {"PYTHONPATH": python_path()}}
-            ray.init(address=execution.address, runtime_env=paths, **quiet)
+            ray.init(address=execution.address, runtime_env=_paths(execution, scratch), **quiet)
         else:
             ray.init(
                 address="local",
@@ -62,6 +63,19 @@ def _start(execution: Execution) -> None:
             )
     except (ConnectionError, RuntimeError, ValueError, TimeoutError, OSError) as error:
         raise UserError(_refusal(execution.address, str(error).strip())) from error
+
+
+def _paths(execution: Execution, scratch: Path | None) -> dict[str, Any]:
+    """Returns where the workers of a cluster find the suite, as Ray's ``runtime_env``.
+
+    Without a shared file system Ray copies the engine to every node and puts it before whatever is installed there. As
+    ``working_dir``, since Ray would else put this process's working folder first, which may be another checkout there.
+    """
+    if execution.shared or scratch is None:
+        return {"env_vars": {"PYTHONPATH": python_path()}}
+    folder = scratch / "engine"
+    shutil.copytree(PACKAGE, folder / PACKAGE.name, ignore=shutil.ignore_patterns("__pycache__"))
+    return {"working_dir": str(folder)}
 
 
 def _refusal(address: str | None, cause: str) -> str:
@@ -160,51 +174,3 @@ def parts() -> dict[str, tuple[str, int]]:
         if node["NodeID"] == context.get_node_id():
             found["Ray's daemon on this machine"] = (node["NodeManagerAddress"], int(node["NodeManagerPort"]))
     return found
-
-
-def check_feasible(execution: Execution) -> None:
-    """Checks that some node can hold a trial: Ray would wait for one for ever."""
-    ray = load_ray()
-
-    need = {"CPU": float(execution.threads), "GPU": execution.gpus_per_trial}
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    if any(all(node.get(kind, 0.0) >= amount for kind, amount in need.items()) for node in nodes):
-        return
-    wanted = " and ".join(f"{amount:g} {kind}" for kind, amount in need.items() if amount)
-    present = "; ".join(f"{node.get('CPU', 0):g} CPU, {node.get('GPU', 0):g} GPU" for node in nodes)
-    raise UserError(f"a trial asks for {wanted}, which no node has (nodes: {present})")
-
-
-def check_nodes(execution: Execution, scratch: Path) -> None:
-    """Asks every node that may get a trial what it measures with, and whether it sees the workspace.
-
-    Raises:
-        UserError: Naming each node that differs.
-    """
-    ray = load_ray()
-
-    here, folder = likeness(), str(scratch)
-    ray.cloudpickle.register_pickle_by_value(likenesses)
-
-    def ask() -> str:
-        return refusal(here, folder)
-
-    asked = {}
-    for node in ray.nodes():
-        if node["Alive"] and node["Resources"].get("CPU", 0) >= execution.threads:
-            there = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-            question = ray.remote(num_cpus=0, max_retries=0)(ask).options(scheduling_strategy=there)
-            asked[f"{node['NodeManagerHostname']} ({node['NodeManagerAddress']})"] = question.remote()
-    faults = {name: _answer(question) for name, question in asked.items()}
-    told = "; ".join(f"node {name} {fault}" for name, fault in faults.items() if fault)
-    if told:
-        raise UserError(f"{told}: every node needs the same checkout, packages and workspace")
-
-
-def _answer(question: Any) -> str:
-    ray = load_ray()
-
-    try:
-        return str(ray.get(question, timeout=ANSWER_SECONDS))
-    except Exception as error:
-        return f"cannot run the suite ({str(error).strip().splitlines()[-1][:200]})"

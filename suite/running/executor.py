@@ -39,6 +39,7 @@ class Execution:
         threads: CPU threads (and Ray CPUs) of each trial.
         gpus_per_trial: Share of a GPU that each trial gets.
         address: An existing Ray cluster to join; None starts a private one on this machine.
+        shared: Whether every node sees the workspace and the data at the driver's paths.
         device: ``"auto"`` takes the GPU that was granted, else the CPU.
         fresh: A process of its own for each trial, instead of warm workers.
         timeout: Seconds a trial may take.
@@ -52,6 +53,7 @@ class Execution:
     threads: int = 1
     gpus_per_trial: float = 0.0
     address: str | None = None
+    shared: bool = True
     device: str = "auto"
     fresh: bool = False
     timeout: float | None = None
@@ -81,6 +83,7 @@ class Execution:
 
     def _check_local(self) -> None:
         given = {"--address": self.address, "--fresh": self.fresh, "--gpus-per-trial": self.gpus_per_trial}
+        given |= {"--no-shared": not self.shared}
         for name, value in given.items():
             if value:
                 raise UserError(f"{name} needs --executor ray")
@@ -123,11 +126,21 @@ class Observer(Protocol):
 
 
 class Tally:
-    """Passes on what one trial reports and knows which of its cells have no record yet."""
+    """Passes on what one trial reports and knows which of its cells have no record yet.
+
+    Attributes:
+        closed: Whether every cell has a record.
+        again: Whether its node has died and it is to run on another.
+        node: What Ray calls the node that it was begun on; empty where nobody has said.
+        lost: The machines that died with it.
+        left: Key -> cell that has no record yet.
+    """
 
     def __init__(self, trial: Trial, observer: Observer) -> None:
         self.trial = trial
-        self.closed = False
+        self.closed = self.again = False
+        self.node = ""
+        self.lost: list[str] = []
         self._began = ""
         self._env: dict[str, Any] = {}
         self.left: dict[str, Cell] = {cell.key: cell for cell in trial.cells}
@@ -157,6 +170,23 @@ class Tally:
         """A machine may not run the trial: its numbers would not be this driver's."""
         self.start(host, {"host": host})
         self.close("killed", f"machine {host} was refused: it {fault}")
+
+    def lose(self, runs: int) -> None:
+        """The trial's node has died: it is to run again where it has not yet run so often, else it ends."""
+        self.lost.append(self.host or "of an unknown name")
+        self.again = len(self.lost) < runs
+        if not self.again:
+            self.close("killed", self.losses + (f"; it was run {runs} times" if runs > 1 else ""))
+            return
+        self._env, self.node = {}, ""
+        self.event({"warning": f"the node {self.lost[-1]} died; {self.trial.name} runs again on another"})
+        self.event({"phase": "waits for another node"})
+
+    @property
+    def losses(self) -> str:
+        """Which nodes died with the trial, in a few words."""
+        names = " and ".join(filter(None, [", ".join(self.lost[:-1]), self.lost[-1]]))
+        return f"the node{'s' if len(self.lost) > 1 else ''} {names} died"
 
     def close(self, status: str = "killed", reason: str = "the trial ended without a record", stack: str = "") -> None:
         """The trial has ended: cells without a record get this one. A second call changes nothing."""

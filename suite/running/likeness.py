@@ -48,11 +48,11 @@ def refusal(here: dict[str, str], folder: str) -> str:
 
     Args:
         here: The driver's likeness.
-        folder: Of the run, in the workspace.
+        folder: Of the run, in the workspace; empty where the workspace need not be seen.
     """
     import os.path
 
     unlike = differences(here, likeness())
     if unlike:
         return f"has {unlike}"
-    return "" if os.path.isdir(folder) else f"does not see the workspace {os.path.dirname(folder)}"  # noqa: PTH112, PTH120
+    return "" if not folder or os.path.isdir(folder) else f"does not see the workspace {os.path.dirname(folder)}"  # noqa: PTH112, PTH120

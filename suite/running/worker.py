@@ -16,8 +16,8 @@ from suite.running import limits
 if TYPE_CHECKING:
     from suite.planning import Trial
 
-#: Takes what is told, as one entry: ``start``, ``event`` or ``record`` -> JSON.
-Tell = Callable[[dict[str, str]], Any]
+#: Takes what is told: ``start``, ``event`` or ``record`` -> JSON.
+Tell = Callable[[dict[str, Any]], Any]
 
 
 def work(trial: Trial, tell: Tell, note: Path, memory: float | None, gpu: bool) -> None:

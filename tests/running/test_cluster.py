@@ -20,9 +20,10 @@ from suite.planning.plan import make_plan
 from suite.planning.selection import Selection
 from suite.records.record import Record
 from suite.running.cluster import run_ray
-from suite.running.connection import _knock, _refusal, check_nodes, connected
+from suite.running.connection import _knock, _refusal, connected
 from suite.running.executor import Execution
 from suite.running.likeness import likeness
+from suite.running.nodes import check_nodes
 from suite.running.ray_environment import ray_environment
 from suite.running.run import execute
 from tests.running.test_trial import DIRT
