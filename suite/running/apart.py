@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from suite.errors import Unwritable
 from suite.running import parcels
-from suite.running.executor import Execution, Tally
+from suite.running.executor import Execution
 from suite.running.nodes import on_node, own_node, refuse, takers
 from suite.running.ray_environment import load_ray
 from suite.running.worker import Tell, work
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 #: How often a trial is run whose nodes die.
 RUNS = 3
 
-#: How long a node may take to hand out a dead worker's note, or to tidy up.
+#: How long a node may take to hand out a dead worker's note, or to tidy up; later than that it counts as dead.
 PATIENCE = 20.0
 
 
@@ -66,8 +66,9 @@ class Apart:
 
     def work(self, trial: Trial, index: int, tell: Tell, memory: float | None, gpu: bool) -> None:
         """Runs a trial in a worker, in a folder of its node; see ``suite.running.worker.work``."""
-        ray = load_ray()
+        ray, here = load_ray(), own_node()
 
+        tell({"node": here})  # if it dies from here on, it is known with what
         with contextlib.ExitStack() as stack:
             try:
                 folder = stack.enter_context(parcels.lodging(f"{self.name}{index}"))
@@ -77,7 +78,7 @@ class Apart:
             except (OSError, Unwritable) as error:
                 tell({"refused": parcels.fault(error)})
                 return
-            outgoing, here = parcels.Outgoing(folder, trial), own_node()
+            outgoing = parcels.Outgoing(folder, trial)
             trial = dataclasses.replace(trial, workspace=str(folder), data_root=parcels.data_root(trial.data_root))
             work(
                 trial,
@@ -87,14 +88,27 @@ class Apart:
                 gpu,
             )
 
-    def take_note(self, tally: Tally, index: int, note: Path) -> None:
-        """Brings what a dead worker has left to say to where it would have left it on a shared file system."""
-        if tally.node:
-            ray = load_ray()
-            with contextlib.suppress(Exception):  # its node may be dead as well
-                asked = on_node(parcels.take_note, tally.node).remote(f"{self.name}{index}")
-                if text := ray.get(asked, timeout=PATIENCE):
-                    note.write_text(text)
+    def bring_note(self, node: str, index: int, note: Path) -> bool:
+        """Brings what a dead worker has left to say to where it would have left it on a shared file system.
+
+        Args:
+            node: What Ray calls the worker's node; empty where the worker died before it could say.
+            index: Of the trial.
+            note: Where it goes.
+
+        Returns:
+            Whether the node is alive. Ray itself takes a while to notice that one is not.
+        """
+        if not node:
+            return False
+        ray = load_ray()
+        try:
+            text = ray.get(on_node(parcels.take_note, node).remote(f"{self.name}{index}"), timeout=PATIENCE)
+        except Exception:
+            return False
+        if text:
+            note.write_text(text)
+        return True
 
     @contextlib.contextmanager
     def swept(self, execution: Execution) -> Iterator[None]:

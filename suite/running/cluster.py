@@ -182,7 +182,7 @@ def _callback(tallies: Sequence[Tally], scratch: Path, apart: Apart | None) -> A
         def on_trial_result(self, iteration: int, trials: list, trial: Any, result: dict, **info: Any) -> None:
             tally = tallies[trial.config["trial"]]
             with self.fatal():
-                tally.node = result.get("node", "")
+                tally.on(result.get("node", ""), result.get("hostname", ""))
                 parcels.unpack(tally.trial.workspace, result.pop("files", []))  # Tune keeps the last result
                 if "start" in result:
                     tally.start(**json.loads(result["start"]))
@@ -202,12 +202,10 @@ def _callback(tallies: Sequence[Tally], scratch: Path, apart: Apart | None) -> A
             tally = tallies[index]
             with self.fatal():
                 error = _error(trial)
-                if "its node has died" in str(error):
+                if _node_died(error, apart, tally, index, _note(scratch, index)):
                     tally.lose(1 if apart is None else RUNS)
-                    return
-                if apart is not None:
-                    apart.take_note(tally, index, _note(scratch, index))
-                tally.close(*_cause(error, _note(scratch, index), tally))
+                else:
+                    tally.close(*_cause(error, _note(scratch, index), tally))
 
         @contextlib.contextmanager
         def fatal(self) -> Iterator[None]:
@@ -232,6 +230,15 @@ def _error(trial: Any) -> Any:
         return ray.cloudpickle.loads(Path(trial.pickled_error_file).read_bytes())
     except Exception:  # it may be missing, or hold a class that is not here
         return None
+
+
+def _node_died(error: Any, apart: Apart | None, tally: Tally, index: int, note: Path) -> bool:
+    """Whether a trial ended because its node died; if not, its worker's note is where it is looked for."""
+    ray = load_ray()
+
+    if apart is None or isinstance(error, ray.exceptions.RayTaskError):
+        return "its node has died" in str(error)
+    return not apart.bring_note(tally.node, index, note)
 
 
 def _cause(error: Any, note: Path, tally: Tally) -> tuple[str, str, str]:

@@ -171,6 +171,12 @@ class Tally:
         self.start(host, {"host": host})
         self.close("killed", f"machine {host} was refused: it {fault}")
 
+    def on(self, node: str, host: str) -> None:
+        """The trial runs on a node, by Ray's name for it, and on a machine."""
+        if node:
+            self.node = node
+            self._env.setdefault("host", host)
+
     def lose(self, runs: int) -> None:
         """The trial's node has died: it is to run again where it has not yet run so often, else it ends."""
         self.lost.append(self.host or "of an unknown name")
