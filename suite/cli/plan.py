@@ -14,6 +14,7 @@ from suite.cli.output import print_json, print_table
 
 if TYPE_CHECKING:
     from suite.planning import Cell, Plan
+    from suite.running import Capacity
 
 COLUMNS = ("task", "baseline", "dataset", "seeds", "state", "minutes", "reason")
 
@@ -24,6 +25,14 @@ def plan(
     explain: Annotated[
         bool, typer.Option("--explain", help="Print what each key is made of and what changed since the stale record.")
     ] = False,
+    address: Annotated[
+        str | None,
+        typer.Option("--address", metavar="HOST:PORT", help="Say what this Ray cluster can hold of it ('auto': here)."),
+    ] = None,
+    threads: Annotated[int, typer.Option("--threads", metavar="N", help="With --address: as of `suite run`.")] = 1,
+    gpus_per_trial: Annotated[
+        float, typer.Option("--gpus-per-trial", metavar="SHARE", help="With --address: as of `suite run`.")
+    ] = 0.0,
     format: Format = "table",
 ) -> None:
     """Show what `suite run` with the same selection would do, and why."""
@@ -33,13 +42,29 @@ def plan(
     found = make_plan(selection.selection(), download=False)
     for line in found.warnings:
         typer.echo(f"warning: {line}", err=True)
+    room = _room(address, threads, gpus_per_trial) if address else None
     if format == "json":
-        print_json(_as_dict(found, explain))
+        print_json(_as_dict(found, explain) | ({"cluster": vars(room)} if room else {}))
         return
     _print_table(found)
+    if room is not None:
+        typer.echo(_told(room, address, len(found.trials())))
     if explain:
         for cell in found.cells:
             print_json(_explanation(found, cell))
+
+
+def _room(address: str, threads: int, gpus_per_trial: float) -> Capacity:
+    """Asks a cluster how many trials it can hold."""
+    from suite.running import Execution, capacity_at
+
+    return capacity_at(Execution(address=address, threads=threads, gpus_per_trial=gpus_per_trial))
+
+
+def _told(room: Capacity, address: str | None, trials: int) -> str:
+    if room.fault:
+        return f"at {address} none of the {trials} trials can ever run: {room.fault}"
+    return f"at {address} {room.holding} of {room.nodes} nodes can hold a trial: {room.at_once} at once"
 
 
 def _print_table(plan: Plan) -> None:

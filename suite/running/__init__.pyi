@@ -1,6 +1,8 @@
 from .executor import Execution as Execution
 from .executor import run_local as run_local
 from .interrupt import interruptible as interruptible
+from .nodes import Capacity as Capacity
+from .nodes import capacity_at as capacity_at
 from .run import Interrupted as Interrupted
 from .run import Outcome as Outcome
 from .run import execute as execute

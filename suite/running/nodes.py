@@ -9,9 +9,10 @@ from typing import Any
 
 from suite.errors import UserError
 from suite.running import likeness as likenesses
+from suite.running.connection import connected
 from suite.running.executor import Execution
 from suite.running.likeness import likeness, refusal
-from suite.running.ray_environment import load_ray
+from suite.running.ray_environment import load_ray, ray_environment
 
 #: How long a node may take to say what it has: its first worker imports the suite.
 ANSWER_SECONDS = 120.0
@@ -55,6 +56,16 @@ def capacity(execution: Execution) -> Capacity:
     present = "; ".join(f"{node.get('CPU', 0):g} CPU, {node.get('GPU', 0):g} GPU" for node in nodes)
     fault = "" if any(held) else f"a trial asks for {wanted}, which no node has (nodes: {present})"
     return Capacity(len(nodes), sum(map(bool, held)), sum(held), fault)
+
+
+def capacity_at(execution: Execution) -> Capacity:
+    """Returns how many trials the cluster at an address can hold.
+
+    Raises:
+        UserError: If no cluster answers there.
+    """
+    with ray_environment(private=False), connected(execution):
+        return capacity(execution)
 
 
 def _held(present: float, amount: float) -> int:
