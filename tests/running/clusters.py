@@ -1,4 +1,4 @@
-"""Ray clusters of processes on this machine, for tests: nodes with a name, a temporary folder and files of their own."""
+"""Ray clusters of processes on this machine: nodes with a name, temporary folder and files of their own."""
 
 from __future__ import annotations
 

@@ -26,7 +26,13 @@ from tests.toys import write_baseline, write_task
 ROOT = Path(suite.__file__).parent.parent
 ENGINE = (ROOT / "suite", ROOT / "tasks", ROOT / "baselines")
 
-pytestmark = pytest.mark.skipif(not walls(), reason="no process here may have mounts of its own")
+#: How long a run may take on a machine that has other things to do.
+PATIENCE = 600
+
+pytestmark = [
+    pytest.mark.skipif(not walls(), reason="no process here may have mounts of its own"),
+    pytest.mark.timeout(2 * PATIENCE),
+]
 
 #: A submission: a model with a helper and a file of data.
 SUBMITTED = """
@@ -100,8 +106,11 @@ def start(toys: Path, workspace: str, *options: str, env: dict[str, str] | None 
 
 
 def run(toys: Path, workspace: str, *options: str, env: dict[str, str] | None = None) -> tuple[int, str]:
-    process = start(toys, workspace, *options, env=env)
-    out, _ = process.communicate(timeout=280)
+    with start(toys, workspace, *options, env=env) as process:
+        try:
+            out, _ = process.communicate(timeout=PATIENCE)
+        finally:
+            process.kill()
     return process.returncode, out
 
 
@@ -151,6 +160,7 @@ def test_a_submission_and_the_suites_own_models_score_on_foreign_nodes_as_they_d
     head: Cluster, toys: Path
 ) -> None:
     write_submission(toys)
+    write_task(toys, "Second")
     other = toys.parent / "other"
     shutil.copytree(ROOT / "suite", other, ignore=shutil.ignore_patterns("__pycache__"))
     (other / "version.py").write_text((other / "version.py").read_text() + "# another engine\n")
@@ -158,26 +168,26 @@ def test_a_submission_and_the_suites_own_models_score_on_foreign_nodes_as_they_d
     shown.mkdir()
     for name in ("left", "right"):
         head.add(name, instead={ROOT / "suite": other, toys.parent: shown}, hidden=ENGINE[1:])
-    tasks = ("-t", "error", "-t", "reconstruction", "-t", "linear_probe")
-    options = (*tasks, "-b", "submitted", "-b", "vae", "-b", "pca", "--seeds", "0-1", "--noise", "secret")
+    tasks = ("-t", "error", "-t", "reconstruction")
+    options = (*tasks, "-b", "submitted", "-b", "vae", "--seeds", "0-1", "--noise", "secret")
 
     code, told = run(toys, "shared", "--address", head.address, *options, env=head.env)
     assert code == 2 and "node left" in told and "has engine" in told and "--no-shared" in told
     code, told = run_apart(head, toys, *options)
     assert code == 0, told
     found = records(toys.parent / "apart")
-    assert len(found) == 18
+    assert len(found) == 8
     assert {raw["env"]["host"] for raw in found.values()} == {"left", "right"}
     assert not head.lodgings("left") and not head.lodgings("right")
 
     assert run(toys, "local", "--executor", "local", *options)[0] == 0
     assert content(toys.parent / "apart") == content(toys.parent / "local")
 
-    code, told = run_apart(head, toys, *options, "-t", "spectrum")  # another task of models that are there
+    code, told = run_apart(head, toys, *options, "-t", "second")  # another task of models that are there
     assert code == 0, told
     later = {name: raw for name, raw in records(toys.parent / "apart").items() if name not in found}
     old = {raw["cost"]["train_seconds"] for raw in found.values()}
-    assert len(later) == 6 and {raw["cost"]["train_seconds"] for raw in later.values()} <= old
+    assert len(later) == 4 and {raw["cost"]["train_seconds"] for raw in later.values()} <= old
 
 
 @pytest.mark.exhaustive
@@ -189,7 +199,7 @@ def test_a_trial_whose_node_dies_runs_on_another_and_is_killed_after_the_third(h
 
     process = start(toys, "apart", *options, "--seeds", "0", env=head.env)
     killed = kill_the_busy(head)
-    out, _ = process.communicate(timeout=200)
+    out, _ = process.communicate(timeout=PATIENCE)
     (record,) = records(toys.parent / "apart").values()
     assert process.returncode == 0 and record["status"] == "ok", out
     assert {killed, record["env"]["host"]} == {"first", "second"}
@@ -201,7 +211,7 @@ def test_a_trial_whose_node_dies_runs_on_another_and_is_killed_after_the_third(h
     for _ in range(3):
         deaths.append(kill_the_busy(head))
         head.add(deaths[-1], hidden=(toys.parent, *ENGINE))
-    out, _ = process.communicate(timeout=200)
+    out, _ = process.communicate(timeout=PATIENCE)
     record = next(raw for raw in records(toys.parent / "apart").values() if raw["seed"] == 1)
     assert process.returncode == 1 and record["status"] == "killed", out
     assert record["reason"] == f"the nodes {deaths[0]}, {deaths[1]} and {deaths[2]} died; it was run 3 times"
@@ -209,7 +219,7 @@ def test_a_trial_whose_node_dies_runs_on_another_and_is_killed_after_the_third(h
 
 def kill_the_busy(head: Cluster) -> str:
     """Ends the node that trains, and returns its name."""
-    until = time.monotonic() + 100
+    until = time.monotonic() + PATIENCE / 2
     while time.monotonic() < until:
         for name in list(head.nodes):
             if any(list(folder.glob("note.txt")) for folder in head.lodgings(name)):
@@ -280,7 +290,7 @@ def test_four_trials_share_a_gpu_and_a_plan_says_what_can_never_run(head: Cluste
 
     def planned(*further: str) -> str:
         done = subprocess.run(
-            [*plan, *further], env=env, cwd=toys.parent, capture_output=True, text=True, check=True, timeout=100
+            [*plan, *further], env=env, cwd=toys.parent, capture_output=True, text=True, check=True, timeout=PATIENCE
         )
         return done.stdout
 

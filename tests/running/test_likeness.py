@@ -52,3 +52,4 @@ def test_another_version_is_told_by_its_name(tmp_path: Path) -> None:
     assert refusal(here, str(tmp_path)) == f"has NumPy {likeness()['NumPy']} instead of 1.0"
     assert refusal(likeness(), str(tmp_path)) == ""
     assert refusal(likeness(), str(tmp_path / "runs" / "run")) == f"does not see the workspace {tmp_path / 'runs'}"
+    assert refusal(likeness(), "") == ""

@@ -1,0 +1,75 @@
+"""Every cell of a trial ends in one record, also where nodes die; options that make no sense are told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from suite.errors import UserError
+from suite.planning.cells import Trial
+from suite.planning.plan import make_plan
+from suite.planning.selection import Selection
+from suite.records.record import Record
+from suite.running.executor import Execution, Tally
+from tests.toys import write_baseline, write_task
+
+
+class Watcher:
+    """An observer that writes down what it is told."""
+
+    def __init__(self) -> None:
+        self.events: list[dict[str, Any]] = []
+        self.records: list[Record] = []
+        self.over = 0
+
+    def started(self, trial: Trial, where: str) -> None:
+        pass
+
+    def event(self, trial: Trial, event: dict[str, Any]) -> None:
+        self.events.append(event)
+
+    def record(self, trial: Trial, record: Record) -> None:
+        self.records.append(record)
+
+    def ended(self, trial: Trial) -> None:
+        self.over += 1
+
+
+@pytest.fixture
+def trial(tmp_path: Path) -> Trial:
+    write_task(tmp_path / "toys")
+    write_baseline(tmp_path / "toys", "Toy")
+    chosen = Selection(("error",), ("toy",), ("digits",), (0,), "smoke", paths=(str(tmp_path / "toys"),))
+    return make_plan(chosen).trials()[0]
+
+
+def test_a_trial_whose_nodes_die_is_killed_after_the_last_run_with_their_names(trial: Trial) -> None:
+    watcher = Watcher()
+    tally = Tally(trial, watcher)
+    for name in ("a", "b"):
+        tally.start("there", {"host": name})
+        tally.lose(3)
+        assert tally.again and not tally.closed
+    assert tally.losses == "the nodes a and b died"
+    assert watcher.events[0] == {"warning": "the node a died; toy/digits/seed 0 runs again on another"}
+    tally.on("a node", "c")  # it dies before the trial has begun
+    tally.lose(3)
+    (record,) = watcher.records
+    assert (record.status, record.reason) == ("killed", "the nodes a, b and c died; it was run 3 times")
+    assert record.env["host"] == "c"
+    assert tally.closed and not tally.again and watcher.over == 1
+
+
+def test_on_a_shared_workspace_one_death_of_a_node_kills_a_trial(trial: Trial) -> None:
+    watcher = Watcher()
+    tally = Tally(trial, watcher)
+    tally.start("there", {"host": "a"})
+    tally.lose(1)
+    assert [record.reason for record in watcher.records] == ["the node a died"]
+
+
+def test_what_only_a_cluster_can_do_needs_ray() -> None:
+    with pytest.raises(UserError, match="--no-shared needs --executor ray"):
+        Execution("local", shared=False)
