@@ -77,8 +77,8 @@ def _passes(tallies: Sequence[Tally], execution: Execution, fit: Callable[[Seque
             for tally in again:
                 tally.close("killed", f"{tally.losses}, and no other can hold the trial")
             continue
-        for tally in again:
-            tally.again = False
+        for tally in waiting:
+            tally.again, tally.node = False, ""
         lost = fit(waiting)
         losses += lost is not None
         for tally in waiting:
@@ -236,7 +236,9 @@ def _node_died(error: Any, apart: Apart | None, tally: Tally, index: int, note: 
     """Whether a trial ended because its node died; if not, its worker's note is where it is looked for."""
     ray = load_ray()
 
-    if apart is None or isinstance(error, ray.exceptions.RayTaskError):
+    if isinstance(error, ray.exceptions.RayTaskError):
+        return False
+    if apart is None:
         return "its node has died" in str(error)
     return not apart.bring_note(tally.node, index, note)
 

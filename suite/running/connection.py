@@ -49,10 +49,11 @@ def _start(execution: Execution, scratch: Path | None) -> None:
     ray = load_ray()
 
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "CRITICAL"}
+    paths = _paths(execution, scratch) if execution.address else {}
     try:
         if execution.address:
             _knock(execution.address)
-            ray.init(address=execution.address, runtime_env=_paths(execution, scratch), **quiet)
+            ray.init(address=execution.address, runtime_env=paths, **quiet)
         else:
             ray.init(
                 address="local",

@@ -184,7 +184,7 @@ class Tally:
         if not self.again:
             self.close("killed", self.losses + (f"; it was run {runs} times" if runs > 1 else ""))
             return
-        self._env, self.node = {}, ""
+        self._env = {}
         self.event({"warning": f"the node {self.lost[-1]} died; {self.trial.name} runs again on another"})
         self.event({"phase": "waits for another node"})
 
