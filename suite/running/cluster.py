@@ -21,7 +21,7 @@ from suite.running.connection import connected, kill_node, parts
 from suite.running.executor import Execution, Observer, Tally
 from suite.running.interrupt import interruptible
 from suite.running.likeness import likeness, refusal
-from suite.running.nodes import capacity, check_feasible, check_nodes
+from suite.running.nodes import await_gone, capacity, check_feasible, check_nodes
 from suite.running.ray_environment import load_ray, load_tune, ray_environment
 from suite.running.vigil import watched
 
@@ -73,6 +73,7 @@ def _passes(tallies: Sequence[Tally], execution: Execution, fit: Callable[[Seque
     losses = 0
     while waiting := [tally for tally in tallies if not tally.closed]:
         again = [tally for tally in waiting if tally.again]
+        await_gone({tally.node for tally in again})
         if again and capacity(execution).fault:
             for tally in again:
                 tally.close("killed", f"{tally.losses}, and no other can hold the trial")

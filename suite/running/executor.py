@@ -179,7 +179,7 @@ class Tally:
 
     def lose(self, runs: int) -> None:
         """The trial's node has died: it is to run again where it has not yet run so often, else it ends."""
-        self.lost.append(self.host or "of an unknown name")
+        self.lost.append(self.host or "an unknown one")
         self.again = len(self.lost) < runs
         if not self.again:
             self.close("killed", self.losses + (f"; it was run {runs} times" if runs > 1 else ""))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable, Iterable, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,9 @@ from suite.running.ray_environment import load_ray, ray_environment
 
 #: How long a node may take to say what it has: its first worker imports the suite.
 ANSWER_SECONDS = 120.0
+
+#: How long Ray may take to notice that a node has died.
+GONE_SECONDS = 60.0
 
 
 def check_feasible(execution: Execution) -> None:
@@ -115,6 +119,15 @@ def check_nodes(execution: Execution, scratch: Path) -> None:
     if execution.shared:
         refuse(asked, "every node needs the same checkout, packages and workspace; without a shared one: --no-shared")
     refuse(asked, "every node needs the same packages")
+
+
+def await_gone(nodes: Set[str]) -> None:
+    """Waits until Ray counts nodes that have died as dead: until then it would send them the next trial."""
+    ray = load_ray()
+
+    until = time.monotonic() + GONE_SECONDS
+    while nodes & {node["NodeID"] for node in ray.nodes() if node["Alive"]} and time.monotonic() < until:
+        time.sleep(0.5)
 
 
 def on_node(function: Callable[..., Any], node: str) -> Any:
