@@ -11,7 +11,12 @@ from .loading import PREFIX as PREFIX
 from .loading import confirm as confirm
 from .loading import load as load
 from .loading import traceback_of as traceback_of
+from .parameters import TUNED as TUNED
 from .parameters import check_value as check_value
+from .parameters import of_constructor as of_constructor
+from .parameters import read_params as read_params
+from .parameters import tuned_trials as tuned_trials
+from .parameters import write_params as write_params
 from .registry import Entry as Entry
 from .registry import discover as discover
 from .registry import label as label
