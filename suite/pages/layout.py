@@ -177,11 +177,14 @@ def _sheet(rows: Sequence[Row], anchors: Anchors) -> Sheet:
     if not all(math.isnan(row.floor) for row in rows):
         floors = [Entry() if math.isnan(c.floor) else Entry(f"{c.floor:.4g}", sort=c.floor) for c in columns]
         lines["floor" + ANCHOR] = Line("floor" + ANCHOR, "", math.nan, floors, [Entry() for _ in COSTS])
-    return Sheet(_caption(rows[0]), heads, list(lines.values()), not all(math.isnan(row.overall) for row in rows))
+    return Sheet(caption(rows[0]), heads, list(lines.values()), not all(math.isnan(row.overall) for row in rows))
 
 
-def _caption(row: Row) -> str:
+def caption(row: Row) -> str:
+    """Returns what the models of a row's table have in common."""
     trained = "trained with labels" if row.supervised else "trained without labels"
+    if row.tuned:
+        trained += f", tuned ({row.tuned} {'trial' if row.tuned == 1 else 'trials'} each)"
     return f"{trained}, with weights or training of their own: not ranked" if row.apart else trained
 
 

@@ -23,5 +23,6 @@ from .registry import label as label
 from .registry import resolve as resolve
 from .registry import resolve_all as resolve_all
 from .source import Source as Source
+from .space import LOG as LOG
 from .syntax import FACES as FACES
 from .syntax import parse as parse

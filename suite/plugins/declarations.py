@@ -135,7 +135,9 @@ def _facts(kind: str, cls: type, classes: Classes) -> Facts:
                 holder = ancestor if name == "files" and ancestor.file else holder
     defaults, names, required, free = _parameters(kind, ancestors)
     if kind == "baseline" and TUNED in names:
-        raise UserError(f"{own.path}: {own.node.name}: the parameter '{TUNED}' is the mark of a search; name it otherwise")
+        raise UserError(
+            f"{own.path}: {own.node.name}: the parameter '{TUNED}' is the mark of a search; name it otherwise"
+        )
     return Facts(
         own.node.name,
         static,

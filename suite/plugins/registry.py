@@ -134,7 +134,7 @@ def source(entry: Entry) -> Source:
         files=files,
         digest=digest(identity(entry.facts.attribute, files)),
         origin=str(entry.path),
-        static={**entry.static, "params": entry.params},
+        static={**entry.static, "params": entry.params, "space": entry.facts.space},
         declared=entry.facts.static,
         built_in=entry.path.parent == built_in_folder(entry.kind),
     )

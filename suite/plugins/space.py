@@ -21,9 +21,7 @@ _KINDS: dict[type, tuple[str, tuple[type, ...]]] = {
 }
 
 
-def check_space(
-    space: Any, defaults: Mapping[str, Any], names: Sequence[str] | None, where: str
-) -> dict[str, Any]:
+def check_space(space: Any, defaults: Mapping[str, Any], names: Sequence[str] | None, where: str) -> dict[str, Any]:
     """Returns a declared search space, every entry of which makes sense.
 
     Args:

@@ -1,8 +1,10 @@
 from .executor import Execution as Execution
 from .executor import run_local as run_local
 from .interrupt import interruptible as interruptible
+from .ray_environment import load_tune as load_tune
 from .run import Interrupted as Interrupted
 from .run import Outcome as Outcome
 from .run import execute as execute
+from .wave import run_wave as run_wave
 from .workspace import holder as holder
 from .workspace import locked as locked

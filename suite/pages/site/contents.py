@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from suite.boards import Row, parts, reading
-from suite.pages.layout import ARROWS, COSTS, figures, places
+from suite.pages.layout import ARROWS, COSTS, caption, figures, places
 from suite.pages.notes import Anchors, anchor_models, first_notes, further_notes
 
 #: Bars are drawn between Tukey's fences, so many interquartile ranges beyond the quartiles: one model that is far
@@ -229,9 +229,7 @@ def _table(
     ranked = any(not math.isnan(line.sort) for line in lines)
     if not ranked:
         lines.sort(key=lambda line: best_first(line.cells[0].row))
-    trained = "trained with labels" if first.supervised else "trained without labels"
-    caption = f"{trained}, with weights or training of their own: not ranked" if first.apart else trained
-    return Table(caption, "labels" if first.supervised else "none", ranked, lines)
+    return Table(caption(first), "labels" if first.supervised else "none", ranked, lines)
 
 
 def best_first(row: Row) -> tuple[bool, float, str]:
