@@ -5,6 +5,6 @@ from .ray_environment import load_tune as load_tune
 from .run import Interrupted as Interrupted
 from .run import Outcome as Outcome
 from .run import execute as execute
-from .wave import run_wave as run_wave
+from .wave import Workers as Workers
 from .workspace import holder as holder
 from .workspace import locked as locked

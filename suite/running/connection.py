@@ -19,23 +19,33 @@ from suite.running.ray_environment import load_ray, python_path
 #: Ray's own object store holds nothing but the trials' sources.
 OBJECT_STORE_BYTES = 256 * 2**20
 
+#: The execution for which this process has started a Ray of its own, while it lasts.
+_own: list[Execution] = []
+
 #: How long a node may take to say what it has: its first worker imports the suite.
 ANSWER_SECONDS = 120.0
 
 
 @contextlib.contextmanager
 def connected(execution: Execution) -> Iterator[bool]:
-    """Starts a private Ray, or joins the one at ``address`` (or of this process); yields whether it was joined."""
+    """Starts a private Ray, or joins the one at ``address`` (or of this process); yields whether it was joined.
+
+    Inside of another such block it is that block's.
+    """
     try:
         ray = load_ray()
     except ImportError as error:
         raise UserError(f"Ray cannot be imported ({error}); use --executor local") from error
     if ray.is_initialized():
-        yield True
+        yield not _own
         return
     with _ended():
         _start(execution)
-        yield bool(execution.address)
+        _own.extend([] if execution.address else [execution])
+        try:
+            yield bool(execution.address)
+        finally:
+            _own.clear()
 
 
 def _start(execution: Execution) -> None:

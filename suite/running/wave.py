@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+import tempfile
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -12,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from suite.running.executor import Execution
-from suite.running.interrupt import end, stop_if_asked
+from suite.running.interrupt import end, interruptible, stop_if_asked
 from suite.running.progress import Progress
 from suite.running.run import RAY_DIED, run_trials
 from suite.running.workspace import console_file, scratch, silenced
@@ -25,32 +27,63 @@ if TYPE_CHECKING:
 Keep = Callable[["Trial", "Record"], None]
 
 
-def run_wave(
-    trials: Sequence[Trial], workspace: Path, execution: Execution, keep: Keep, *, title: str = "", quiet: bool = False
-) -> None:
-    """Runs trials in a workspace that this process has locked, and hands over each record the moment it is there.
+class Workers:
+    """Runs waves of trials in a workspace that this process has locked, inside an ``interruptible`` block.
+
+    What is needed for the first wave stays for the others: starting Ray takes seconds.
 
     Args:
-        trials: What to run.
         workspace: Takes the scratch folder and the log.
-        execution: How.
-        keep: Keeps a record.
-        title: One line to show above.
+        execution: How trials are run.
         quiet: Show no progress.
-
-    Raises:
-        KeyboardInterrupt: On Ctrl-C or SIGTERM, inside an ``interruptible`` block; what was handed over stays.
     """
-    console = Console(quiet=quiet, file=console_file(), highlight=False)
-    if title:
-        console.print(title, soft_wrap=True)
-    cells = [cell for trial in trials for cell in trial.cells]
-    with Progress(cells, console, {}) as shown, scratch(workspace) as folder, silenced(workspace):
-        try:
-            run_trials(list(trials), _Watcher(shown, keep), execution, folder, partial(_lost, shown, folder))
-        except KeyboardInterrupt:
-            end()
-            raise
+
+    def __init__(self, workspace: Path, execution: Execution, quiet: bool = False) -> None:
+        self._workspace, self._execution = workspace, execution
+        self._console = Console(quiet=quiet, file=console_file(), highlight=False)
+        self._stack = contextlib.ExitStack()
+        self._folder: Path | None = None
+
+    def __enter__(self) -> Workers:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stack.close()
+
+    def run(self, trials: Sequence[Trial], keep: Keep, title: str = "") -> None:
+        """Runs trials and hands over each record the moment it is there.
+
+        Args:
+            trials: What to run.
+            keep: Keeps a record.
+            title: One line to show above.
+
+        Raises:
+            KeyboardInterrupt: On Ctrl-C or SIGTERM; what was handed over stays.
+        """
+        if title:
+            self._console.print(title, soft_wrap=True)
+        cells = [cell for trial in trials for cell in trial.cells]
+        with Progress(cells, self._console, {}) as shown:
+            folder = Path(tempfile.mkdtemp(dir=self._scratch()))
+            try:
+                run_trials(list(trials), _Watcher(shown, keep), self._execution, folder, partial(_lost, shown, folder))
+            except KeyboardInterrupt:
+                end()
+                raise
+
+    def _scratch(self) -> Path:
+        if self._folder is None:
+            self._stack.enter_context(silenced(self._workspace))
+            self._folder = self._stack.enter_context(scratch(self._workspace))
+            if self._execution.executor == "ray":
+                from suite.running.connection import connected
+                from suite.running.ray_environment import ray_environment
+
+                self._stack.enter_context(ray_environment(private=not self._execution.address))
+                self._stack.enter_context(connected(self._execution))
+                self._stack.enter_context(interruptible())  # Ray takes SIGTERM for itself
+        return self._folder
 
 
 def _lost(shown: Progress, folder: Path, cause: str) -> None:

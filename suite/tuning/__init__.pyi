@@ -1,5 +1,5 @@
 from .halving import TIMES as TIMES
+from .run import tune as tune
+from .run import tuned as tuned
 from .search import Candidate as Candidate
 from .search import Search as Search
-from .tune import tune as tune
-from .tune import tuned as tuned

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from suite import records
 from suite.planning import Selection, make_plan
-from suite.running import Execution, interruptible, locked, run_wave
+from suite.running import Execution, Workers, interruptible, locked
 from suite.tuning.halving import TIMES, Rule, Rung, library_rule, plain_rule
 from suite.tuning.search import Candidate, Search, objective, price_of, searches
 
@@ -54,8 +54,9 @@ def tune(
     with interruptible(), locked(workspace):
         if any(not search.source.built_in for search in found):
             execution = replace(execution, noise=execution.noise or records.tuning_secret(workspace))
-        for number, time in enumerate(TIMES, start=1):
-            _climb(found, time, workspace, execution, f"rung {number} of {len(TIMES)}", quiet)
+        with Workers(workspace, execution, quiet) as workers:
+            for time in TIMES:
+                _climb(found, time, workspace, workers)
         for search in found:
             if search.winner is not None and not search.stuck:
                 _keep(search, selection, workspace)
@@ -71,7 +72,7 @@ def tuned(selection: Selection, found: Sequence[Search]) -> Selection:
     return replace(selection, baselines=selectors, paths=tuple({**dict.fromkeys(selection.paths), **paths}))
 
 
-def _climb(found: Sequence[Search], time: int, workspace: Path, execution: Execution, title: str, quiet: bool) -> None:
+def _climb(found: Sequence[Search], time: int, workspace: Path, workers: Workers) -> None:
     """Takes all trials that go on to their next rung, and ends those that fall behind there."""
     waiting: dict[str, tuple[Search, Candidate, Rung]] = {}
     units: list[Trial] = []
@@ -95,8 +96,8 @@ def _climb(found: Sequence[Search], time: int, workspace: Path, execution: Execu
         records.write_price(workspace, candidate.key(rung), candidate.prices[time])
 
     if units:
-        told = f"{title}: {len(units)} trials to {time}/{TIMES[-1]} of the budget"
-        run_wave(units, workspace, execution, keep, title=told, quiet=quiet)
+        title = f"rung {1 + TIMES.index(time)} of {len(TIMES)}: {len(units)} trials to {time}/{TIMES[-1]} of the budget"
+        workers.run(units, keep, title)
     for search in found:
         rung = search.rung(time)
         if rung and not search.stuck:
