@@ -116,7 +116,7 @@ class Bench:
 
     def tune(self, trials: int = 6, workspace: str = "runs", task: str = "error", **options: Any) -> Search:
         chosen = self.selection(workspace=workspace, **options.pop("selection", {}))
-        execution = Execution("local", **{"trust": True, **options.pop("execution", {})})
+        execution = Execution(**{"executor": "local", "trust": True, **options.pop("execution", {})})
         (search,) = tune(chosen, execution, trials=trials, task=task, quiet=True, **options)
         return search
 
@@ -370,3 +370,11 @@ def test_a_model_from_outside_is_searched_in_processes_of_its_own(bench: Bench) 
     assert len(records.tuning_secret(bench.folder / "runs")) == 32
     again = bench.tune(trials=2, execution={"trust": False})
     assert told(again) == told(search)
+
+
+def test_two_workers_of_ray_choose_what_one_process_chooses(bench: Bench) -> None:
+    quick = {"budget": "quick"}
+    alone = bench.tune(trials=3, selection=quick)
+    several = bench.tune(trials=3, workspace="other", selection=quick, execution={"executor": "ray", "workers": 2})
+    assert told(several) == told(alone)
+    assert not list((bench.folder / "other").glob(".run-*"))
