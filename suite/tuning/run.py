@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -120,7 +119,10 @@ def _decide(search: Search, rung: Rung) -> None:
 
 
 def _rule(lower: bool) -> Rule:
-    return library_rule(lower) if importlib.util.find_spec("ray") else plain_rule(lower)
+    try:
+        return library_rule(lower)
+    except ImportError:
+        return plain_rule(lower)
 
 
 def _keep(search: Search, selection: Selection, workspace: Path) -> None:

@@ -186,12 +186,15 @@ def _searches(selection: Selection, selector: str, trials: int, seed: int, task:
         raise UserError(f"{selector}: {TUNED} marks what a search has chosen, and is not searched")
     if name.endswith(".py"):
         selection = replace(selection, paths=(*selection.paths, name))
-    for source, declared in resolve_all("baseline", selector, selection.paths):
-        space = {axis: where for axis, where in source.static["space"].items() if axis not in held}
-        if not space:
-            known = ", ".join(_searchable(selection.paths)) or "none"
-            what = "leaves nothing of its space to search" if source.static["space"] else "declares no search space"
-            raise UserError(f"{selector} {what}; models that declare one: {known}")
+    sources = resolve_all("baseline", selector, selection.paths)
+    if not any(_axes(source, held) for source, _ in sources):
+        known = ", ".join(_searchable(selection.paths)) or "none"
+        what = "leaves nothing of its space to search" if any(_axes(s, {}) for s, _ in sources) else "declares no space"
+        raise UserError(f"{selector} {what}; models that declare one: {known}")
+    for source, declared in sources:
+        space = _axes(source, held)
+        if not space:  # another model of the same file
+            continue
         drawn = draw(space, trials, seed, declared)
         labels = {label(*_one(_selector(source.name, held | params), selection.paths)): params for params in drawn}
         plan = make_plan(
@@ -218,6 +221,11 @@ def _searches(selection: Selection, selector: str, trials: int, seed: int, task:
             rungs=_rungs(source, selection, whole=not (source.built_in or trust)),
             candidates=candidates,
         )
+
+
+def _axes(source: Source, held: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns what of a model's space is searched: what is not held."""
+    return {name: axis for name, axis in source.static["space"].items() if name not in held}
 
 
 def _rungs(source: Source, selection: Selection, whole: bool) -> list[Rung]:

@@ -63,10 +63,24 @@ def test_a_search_of_which_no_trial_ends_well_chooses_nothing(toys: Path, capsys
     assert not (toys.parent / "runs" / "records").exists()
 
 
+def test_a_search_that_is_stopped_says_that_the_same_command_goes_on(
+    toys: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as late:
+        late.setattr("suite.running.wave.run_trials", stopped)
+        code, _, err = call(capsys, "tune", "-b", "learner", *OPTIONS, *LOCAL)
+    assert code == 130
+    assert "stopped: what is known of the trials is kept; the same command goes on" in err
+    assert call(capsys, "tune", "-b", "learner", *OPTIONS, *LOCAL, "--search-only")[0] == 0
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (("-b", "pca"), "pca declares no search space"),
+        (("-b", "pca"), "pca declares no space"),
         (("-b", "learner", "--trials", "0"), "--trials must be above 0, not 0"),
         (("-b", "learner", "--seed", "-1"), "a seed is a whole number"),
         (("-b", "learner", "-d", "digits", "-d", "mnist"), "a search is on one dataset"),

@@ -337,7 +337,7 @@ def test_parameters_that_are_given_are_held(bench: Bench) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"baselines": ("pca",)}, "pca declares no search space; models that declare one: .*vae"),
+        ({"baselines": ("pca",)}, "pca declares no space; models that declare one: .*vae"),
         ({"baselines": ("learner:width=2,gain=0.1",)}, "leaves nothing of its space to search"),
         ({"baselines": (f"learner:{TUNED}=3",)}, "marks what a search has chosen, and is not searched"),
         ({"datasets": ("digits", "mnist")}, "a search is on one dataset"),
@@ -347,6 +347,26 @@ def test_parameters_that_are_given_are_held(bench: Bench) -> None:
 def test_what_cannot_be_searched_is_told_in_one_line(bench: Bench, changes: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
         bench.tune(selection=changes)
+
+
+def test_of_a_file_of_several_models_those_are_searched_that_declare_a_space(bench: Bench) -> None:
+    file = bench.toys / "learner.py"
+    file.write_text(file.read_text() + "\n\nclass Other(Learner):\n    summary = 'Declares none.'\n")
+    found = tune(
+        bench.selection(str(file), paths=(str(bench.toys / "error.py"),)),
+        Execution("local", trust=True), trials=2, task="error", quiet=True,
+    )  # fmt: skip
+    assert [search.model for search in found] == ["learner"]
+
+
+def test_a_model_without_gradient_steps_is_priced_once(bench: Bench) -> None:
+    (bench.toys / "fixed.py").write_text(
+        LEARNER.format(loss="pass").replace("Learner", "Fixed").replace("def loss", "def unused")
+    )
+    search = bench.tune(trials=3, selection={"baselines": ("fixed",)})
+    assert len(files(bench.folder / "runs")) == 3
+    assert search.cost()["images"] == 0
+    assert search.winner is not None
 
 
 def test_the_official_task_in_nats_decides_where_none_is_named() -> None:
