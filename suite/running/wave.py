@@ -16,6 +16,7 @@ from rich.console import Console
 from suite.running.executor import Execution
 from suite.running.interrupt import end, interruptible, stop_if_asked
 from suite.running.progress import Progress
+from suite.running.ray_environment import ray_environment
 from suite.running.run import RAY_DIED, run_trials
 from suite.running.workspace import console_file, scratch, silenced
 
@@ -45,6 +46,8 @@ class Workers:
         self._folder: Path | None = None
 
     def __enter__(self) -> Workers:
+        if self._execution.executor == "ray":  # whoever imports Ray in here, it reads its environment once
+            self._stack.enter_context(ray_environment(private=not self._execution.address))
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -78,9 +81,7 @@ class Workers:
             self._folder = self._stack.enter_context(scratch(self._workspace))
             if self._execution.executor == "ray":
                 from suite.running.connection import connected
-                from suite.running.ray_environment import ray_environment
 
-                self._stack.enter_context(ray_environment(private=not self._execution.address))
                 self._stack.enter_context(connected(self._execution))
                 self._stack.enter_context(interruptible())  # Ray takes SIGTERM for itself
         return self._folder

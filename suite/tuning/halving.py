@@ -14,6 +14,8 @@ from types import SimpleNamespace
 
 import numpy as np
 
+from suite.errors import UserError
+
 #: From rung to rung training is so many times longer, and about one trial in so many goes on.
 REDUCTION = 3
 #: Times of the rungs, in units of the shortest: 1/9 of the budget, a third, all of it.
@@ -57,14 +59,17 @@ def rungs(budget: int, batch: int, images: int, *, whole: bool = False) -> list[
 
 
 def library_rule(lower: bool) -> Rule:
-    """Returns the rule of Ray Tune's ``ASHAScheduler``.
+    """Returns the rule of Ray Tune's ``ASHAScheduler``; to be called where Ray has its environment (``Workers``).
 
     Raises:
-        ImportError: If Ray is not installed.
+        UserError: If Ray is not here.
     """
     from suite.running import load_tune
 
-    tune = load_tune()
+    try:
+        tune = load_tune()
+    except ImportError as error:
+        raise UserError(f"Ray cannot be imported ({error}); use --executor local") from error
     asha = tune.schedulers.ASHAScheduler(
         time_attr="time",
         metric="value",
@@ -86,7 +91,7 @@ def library_rule(lower: bool) -> Rule:
 
 
 def plain_rule(lower: bool) -> Rule:
-    """Returns the same rule for machines without Ray; the tests hold the two against each other."""
+    """Returns the same rule for a run without Ray; the tests hold the two against each other."""
     seen: dict[int, list[float]] = {}
 
     def goes_on(time: int, trial: str, value: float) -> bool:

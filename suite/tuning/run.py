@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -53,12 +53,15 @@ def tune(
     with interruptible(), locked(workspace):
         if any(not search.source.built_in for search in found):
             execution = replace(execution, noise=execution.noise or records.tuning_secret(workspace))
+        rule = library_rule if execution.executor == "ray" else plain_rule
         with Workers(workspace, execution, quiet) as workers:
             for time in TIMES:
                 _climb(found, time, workspace, workers)
+                for search in found:
+                    _decide(search, time, rule)
         for search in found:
             if search.winner is not None and not search.stuck:
-                _keep(search, selection, workspace)
+                _keep(search, workspace)
                 _tidy(search)
     return found
 
@@ -72,7 +75,7 @@ def tuned(selection: Selection, found: Sequence[Search]) -> Selection:
 
 
 def _climb(found: Sequence[Search], time: int, workspace: Path, workers: Workers) -> None:
-    """Takes all trials that go on to their next rung, and ends those that fall behind there."""
+    """Takes all trials that go on to their next rung."""
     waiting: dict[str, tuple[Search, Candidate, Rung]] = {}
     units: list[Trial] = []
     for search in found:
@@ -97,20 +100,20 @@ def _climb(found: Sequence[Search], time: int, workspace: Path, workers: Workers
     if units:
         title = f"rung {1 + TIMES.index(time)} of {len(TIMES)}: {len(units)} trials to {time}/{TIMES[-1]} of the budget"
         workers.run(units, keep, title)
-    for search in found:
-        rung = search.rung(time)
-        if rung and not search.stuck:
-            _decide(search, rung)
 
 
-def _decide(search: Search, rung: Rung) -> None:
+def _decide(search: Search, time: int, rule: Callable[[bool], Rule]) -> None:
+    """Ends those that fall behind at a rung, and those that have failed there."""
+    rung = search.rung(time)
+    if rung is None or search.stuck:
+        return
     last = rung is search.rungs[-1]
     for candidate in search.going:
         price = candidate.prices[rung.time]
         if price["value"] is None:
             candidate.end = f"{price['status']}: {price['reason']}"
         elif not last:
-            search.rule = search.rule or _rule(price["direction"] != "higher")
+            search.rule = search.rule or rule(price["direction"] != "higher")
             if not search.rule(rung.time, search.selector(candidate), price["value"]):
                 candidate.end = f"stopped at {rung.time}/{TIMES[-1]}"
             elif (price["images"] or 0) < rung.images:  # it has ended by itself, or there was nothing to train
@@ -118,14 +121,7 @@ def _decide(search: Search, rung: Rung) -> None:
                 candidate.prices |= dict.fromkeys(later, price | {"repeated": True})
 
 
-def _rule(lower: bool) -> Rule:
-    try:
-        return library_rule(lower)
-    except ImportError:
-        return plain_rule(lower)
-
-
-def _keep(search: Search, selection: Selection, workspace: Path) -> None:
+def _keep(search: Search, workspace: Path) -> None:
     """Writes how a search ended, where the records of the model that it chose find what it took."""
     winner = search.winner
     assert winner is not None

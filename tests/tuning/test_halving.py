@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from suite.running.ray_environment import ray_environment
 from suite.training import BUDGETS
 from suite.tuning.halving import TIMES, Rung, library_rule, plain_rule, rungs
 
@@ -15,8 +16,9 @@ VALUES = st.lists(st.tuples(st.sampled_from(TIMES[:-1]), st.floats(-1e6, 1e6)), 
 @given(VALUES, st.booleans())
 @settings(max_examples=100, deadline=None)
 def test_the_rule_without_ray_is_that_of_ray_s_own_scheduler(values: list[tuple[int, float]], lower: bool) -> None:
-    pytest.importorskip("ray")
-    library, plain = library_rule(lower), plain_rule(lower)
+    with ray_environment(private=True):  # which Ray reads once, when it is imported
+        pytest.importorskip("ray")
+        library, plain = library_rule(lower), plain_rule(lower)
     for trial, (time, value) in enumerate(values):
         assert library(time, str(trial), value) == plain(time, str(trial), value)
 
