@@ -394,7 +394,7 @@ def test_a_model_from_outside_is_searched_in_processes_of_its_own(bench: Bench) 
 
 def test_two_workers_of_ray_choose_what_one_process_chooses(bench: Bench) -> None:
     quick = {"budget": "quick"}
-    alone = bench.tune(trials=3, selection=quick)
-    several = bench.tune(trials=3, workspace="other", selection=quick, execution={"executor": "ray", "workers": 2})
+    alone = bench.tune(trials=2, selection=quick)
+    several = bench.tune(trials=2, workspace="other", selection=quick, execution={"executor": "ray", "workers": 2})
     assert told(several) == told(alone)
     assert not list((bench.folder / "other").glob(".run-*"))
