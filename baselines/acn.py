@@ -50,6 +50,7 @@ class AssociativeCompressionNetwork(Baseline):
         "z": "16 units, a Normal posterior of unit variance, prior given the neighbour's code",
     }
     variants = {"acn": {}}
+    space = {"latent": (4, 64, "log"), "hidden": [256, 512, 1024], "neighbours": (1, 20, "log")}
     codes: Tensor
     neighbours: Tensor
     priors: Tensor

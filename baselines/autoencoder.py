@@ -20,6 +20,7 @@ class Autoencoder(Baseline):
     paper = "Hinton & Salakhutdinov 2006, Reducing the dimensionality of data with neural networks"
     groups = {"z": "16 numbers, a deterministic code"}
     variants = {"autoencoder": {"architecture": "dense"}, "conv_autoencoder": {"architecture": "conv"}}
+    space = {"latent": (4, 64, "log"), "hidden": [128, 256, 512, 1024]}
 
     def __init__(self, spec: DataSpec, architecture: str = "dense", latent: int = 16, hidden: int = 512) -> None:
         super().__init__(spec)

@@ -23,6 +23,7 @@ class VAE(Baseline):
     paper = "Kingma & Welling 2013, Auto-Encoding Variational Bayes"
     groups = {"z": "20 units, a Normal posterior, prior N(0, I)"}
     variants = {"vae": {"architecture": "dense"}, "conv_vae": {"architecture": "conv"}}
+    space = {"latent": (5, 80, "log"), "hidden": [128, 256, 512, 1024]}
     zero: Tensor
 
     def __init__(self, spec: DataSpec, architecture: str = "dense", latent: int = 20, hidden: int = 512) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from suite import records as store
-from suite.plugins import digest
+from suite.plugins import digest, tuned_trials
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -24,7 +24,10 @@ _PLAIN = [
     *("key", "status", "reason", "task", "task_version", "official", "primary", "baseline", "family", "supervision"),
     *("dataset", "seed", "budget", "precision", "started", "finished"),
 ]
-_COSTS = ["parameters", "flops_per_image", "train_seconds", "score_seconds", "peak_memory_bytes", "images_per_second"]
+_COSTS = [
+    *("parameters", "flops_per_image", "train_seconds", "score_seconds", "peak_memory_bytes", "images_per_second"),
+    *("training_images", *store.SEARCH_COSTS.values()),
+]
 
 
 def load_records(*folders: str | Path, warnings: list[str] | None = None) -> DataFrame:
@@ -60,14 +63,16 @@ def frame(
     columns = _own(rows, canonical) | _sources(rows, canonical) | _costs(rows)
     data = pd.DataFrame(columns | {"metrics": metrics} | _values(metrics))
     data["standing"] = [(standings or {}).get(key, "") for key in data["key"]]
-    data["flags"] = list(map(_flagged, data["flags"], data["standing"], _unchecked(rows, folders)))
+    data["tuned"] = [tuned_trials(raw.get("baseline_params") or {}) for raw in rows]
+    data["flags"] = list(map(_flagged, data["flags"], data["standing"], _unchecked(rows, folders), data["tuned"]))
     data.attrs["folders"] = tuple(map(str, folders))
     return data
 
 
-def _flagged(flags: tuple[str, ...], standing: str, unchecked: bool) -> tuple[str, ...]:
+def _flagged(flags: tuple[str, ...], standing: str, unchecked: bool, trials: int) -> tuple[str, ...]:
     """Returns a record's flags, with those that are about it and that it does not set itself."""
     marks = [standing] if standing in (store.CLAIMED, store.GIVEN) else []
+    marks += [f"tuned ({trials} {'trial' if trials == 1 else 'trials'})"] if trials else []
     return (*flags, *marks, *([UNCHECKED] if unchecked else []))
 
 

@@ -30,4 +30,9 @@ class Outcome(NamedTuple):
     flops_per_image: float
     train_seconds: float
     images_per_second: float
+    tuned: int
+    search_trials: float
+    search_seconds: float
+    search_flops: float
+    search_images: float
     standing: str

@@ -45,7 +45,7 @@ def rank(rows: Sequence[Row], kept: PerImage) -> None:
         kept: The per-image values, by which models are compared.
     """
     intervals(rows)
-    for (_, (apart, _)), part in parts(rows, lambda row: (row.section, row.class_)).items():
+    for (_, (apart, *_)), part in parts(rows, lambda row: (row.section, row.class_)).items():
         if apart or part[0].preliminary:
             continue
         columns = parts((row for row in part if _can_be_ranked(row)), lambda row: row.column)

@@ -30,7 +30,7 @@ MIN_SEEDS = 3
 #: What a row says of its model, as the model's newest record has it.
 MODEL = [
     *("baseline_params", "family", "supervision", "parameters", "flops_per_image", "train_seconds"),
-    "images_per_second",
+    *("images_per_second", "tuned", "search_trials", "search_seconds", "search_flops", "search_images"),
 ]
 
 #: Flags on a record whose row has a table of its own, and is not ranked: a model that did not get all it knows from the
@@ -57,6 +57,8 @@ class Row:
         standing: ``verified``, ``claimed`` or ``given weights`` where the records came as a submission.
         family, supervision: As the model declares them.
         parameters, flops_per_image, train_seconds, images_per_second: What the model costs.
+        tuned: Of how many trials the model's parameters were chosen; 0 where they are as declared or as given.
+        search_trials, search_seconds, search_flops, search_images: What that search took, all trials together.
         supervised: Whether the model saw labels.
         apart: Whether the model has weights or training of its own, so that it is not ranked.
         status: ``ok``, ``partial`` (seeds are missing), or why there is no value: ``failed``, ``not run``, ...
@@ -102,6 +104,11 @@ class Row:
     flops_per_image: float
     train_seconds: float
     images_per_second: float
+    tuned: int
+    search_trials: float
+    search_seconds: float
+    search_flops: float
+    search_images: float
     supervised: bool
     apart: bool
     status: str
@@ -135,9 +142,9 @@ class Row:
         return self.dataset, self.budget, self.precision, self.engine
 
     @property
-    def class_(self) -> tuple[bool, bool]:
-        """Who is ranked with whom within a section, and has a table with whom."""
-        return self.apart, self.supervised
+    def class_(self) -> tuple[bool, int, bool]:
+        """Who is ranked with whom within a section, and has a table with whom: with as many trials, if any."""
+        return self.apart, self.tuned, self.supervised
 
     @property
     def column(self) -> tuple[str, int, str]:

@@ -25,6 +25,7 @@ COMMANDS = (
     "show",
     "plan",
     "run",
+    "tune",
     "board",
     "compare",
     "plot",

@@ -50,6 +50,7 @@ def _entries(kind: str, extra: Any) -> Any:
             "name": name,
             **entry.static,
             "params": entry.params,
+            "space": entry.facts.space,
             "variant": entry.facts.variants.get(name, {}),
             "file": str(entry.path),
         }

@@ -116,15 +116,15 @@ def _record(prefix: str, workspace: Path) -> dict[str, Any]:
 
 
 def _print(item: Mapping[str, Any]) -> None:
-    tables = ("about", "metrics", "anchors", "card", "groups", "traceback", "env", "cost", "ingredients")
+    tables = ("about", "metrics", "anchors", "card", "groups", "space", "traceback", "env", "cost", "ingredients")
     print_facts(
         f"{item['kind']} {item.get('name', '')}".strip(),
         [(key, _text(value)) for key, value in item.items() if key not in (*tables, "kind", "name")],
     )
-    for key in ("groups", "card", "cost", "env", "ingredients"):
+    for key in ("groups", "space", "card", "cost", "env", "ingredients"):
         if item.get(key):
-            typer.echo()
-            print_facts(key, [(name, _text(value)) for name, value in item[key].items()])
+            typer.echo()  # a list of choices and a range of two ends are told apart by their brackets
+            print_facts(key, [(name, value if key == "space" else _text(value)) for name, value in item[key].items()])
     if item.get("about"):
         typer.echo(f"\n{item['about']}")
     typer.echo()

@@ -9,6 +9,7 @@ from .datasets import info as info
 from .datasets import load as load
 from .datasets import names as names
 from .datasets import on_disk as on_disk
+from .datasets import without_test as without_test
 from .spec import Batch as Batch
 from .spec import DataSpec as DataSpec
 from .spec import TrainSet as TrainSet

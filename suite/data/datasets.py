@@ -211,6 +211,12 @@ def load(name: str, root: str | Path | None = None, device: str | torch.device =
     return Dataset(known, spec, digest, part("train", 0, n), part("val", n, n + m), read_test)
 
 
+def without_test(dataset: Dataset) -> Dataset:
+    """Returns the same data without their test split: whoever asks for test images gets the validation split."""
+    n, m, _ = dataset.info.sizes
+    return replace(dataset, info=replace(dataset.info, sizes=(n, m, m)), read_test=lambda: dataset.val)
+
+
 def binarize(grey: Tensor) -> Tensor:
     """Returns ``u < grey`` as float32, with u from a fresh ``RandomState(20)``, drawn in chunks of one stream."""
     import numpy as np

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from suite.pages.layout import COSTS, Page, shortened
+from suite.pages.layout import Page, shortened
 from suite.pages.notes import FLAG
 
 #: How much of a reason a cell shows; its tooltip and the footnotes give all of it.
@@ -28,5 +28,4 @@ def _render(template: str, pages: Sequence[Page], sortable: bool) -> str:
         loader=PackageLoader("suite.pages"), autoescape=True, undefined=StrictUndefined, keep_trailing_newline=True
     )
     templates.filters |= {"shortened": lambda text: shortened(text, REASON), "dashed": lambda t: t.replace("-", "–")}
-    headings = [heading for heading, _ in COSTS.values()]
-    return templates.get_template(template).render(pages=pages, costs=headings, flag=FLAG, sortable=sortable)
+    return templates.get_template(template).render(pages=pages, flag=FLAG, sortable=sortable)

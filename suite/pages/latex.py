@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from suite.pages.layout import COSTS, Entry, Page, Sheet
+from suite.pages.layout import Entry, Page, Sheet
 from suite.pages.notes import FLAG
 
 #: What the tables ask of a document, as its first line.
@@ -46,10 +46,10 @@ def _scores(page: Page, sheet: Sheet, notes: Sequence[str]) -> str:
 
 
 def _costs(page: Page, sheet: Sheet) -> str:
-    heads = [["model", *(escape(heading) for heading, _ in COSTS.values())]]
+    heads = [["model", *map(escape, sheet.costs)]]
     rows = [[escape(line.model), *(c.value.replace(",", "{,}") for c in line.costs)] for line in sheet.lines]
     kept = [row for row in rows if any(row[1:])]
-    return _table(f"{page.title}, {sheet.caption}: costs", "l" + "r" * len(COSTS), heads, kept, [])
+    return _table(f"{page.title}, {sheet.caption}: costs", "l" + "r" * len(sheet.costs), heads, kept, [])
 
 
 def _table(

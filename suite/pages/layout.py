@@ -20,6 +20,20 @@ COSTS = {
 }
 
 
+#: The same of what a search took, which tuned models alone have.
+SEARCH_COSTS = {
+    "search_trials": ("search trials", 1.0),
+    "search_images": ("search images (k)", 1e3),
+    "search_seconds": ("search s", 1.0),
+    "search_flops": ("search TFLOP", 1e12),
+}
+
+
+def costs_of(row: Row) -> dict[str, tuple[str, float]]:
+    """Returns the costs that the models of a row's table have, as in ``COSTS``."""
+    return COSTS | SEARCH_COSTS if row.tuned else COSTS
+
+
 @dataclass(frozen=True)
 class Head:
     """A column: the task (with its version where it has two), the metric, its unit, the arrow to where better lies."""
@@ -64,7 +78,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Line:
-    """One model: its place in the overall order, a cell per column, its costs as in ``COSTS``."""
+    """One model: its place in the overall order, a cell per column, its costs as in ``costs_of``."""
 
     model: str
     overall: str
@@ -75,17 +89,18 @@ class Line:
 
 @dataclass(frozen=True)
 class Sheet:
-    """The table of one supervision class."""
+    """The table of one class: what its models have in common, its columns, a line per model, headings of the costs."""
 
     caption: str
     heads: list[Head]
     lines: list[Line]
     overall: bool
+    costs: list[str]
 
     def part(self, columns: Sequence[int]) -> Sheet:
         """Returns the same models in some of the columns."""
         lines = [replace(line, entries=[line.entries[i] for i in columns]) for line in self.lines]
-        return Sheet(self.caption, [self.heads[i] for i in columns], lines, self.overall)
+        return replace(self, heads=[self.heads[i] for i in columns], lines=lines)
 
     def column(self, head: Head) -> list[Entry]:
         """Returns the cells below a head."""
@@ -168,6 +183,7 @@ def _sheet(rows: Sequence[Row], anchors: Anchors) -> Sheet:
     columns = [members[0] for members in parts(rows, lambda row: row.column).values()]
     heads = [_head(column, columns) for column in columns]
     known = {name for task in {row.task for row in rows} for name in anchor_models(anchors.get(task, ()))}
+    costs = [heading for heading, _ in costs_of(rows[0]).values()]
     lines: dict[str, Line] = {}
     for row in rows:
         mark = ANCHOR if row.model in known else ""
@@ -176,12 +192,16 @@ def _sheet(rows: Sequence[Row], anchors: Anchors) -> Sheet:
         line.entries.append(_entry(row))
     if not all(math.isnan(row.floor) for row in rows):
         floors = [Entry() if math.isnan(c.floor) else Entry(f"{c.floor:.4g}", sort=c.floor) for c in columns]
-        lines["floor" + ANCHOR] = Line("floor" + ANCHOR, "", math.nan, floors, [Entry() for _ in COSTS])
-    return Sheet(_caption(rows[0]), heads, list(lines.values()), not all(math.isnan(row.overall) for row in rows))
+        lines["floor" + ANCHOR] = Line("floor" + ANCHOR, "", math.nan, floors, [Entry() for _ in costs])
+    ordered = not all(math.isnan(row.overall) for row in rows)
+    return Sheet(caption(rows[0]), heads, list(lines.values()), ordered, costs)
 
 
-def _caption(row: Row) -> str:
+def caption(row: Row) -> str:
+    """Returns what the models of a row's table have in common."""
     trained = "trained with labels" if row.supervised else "trained without labels"
+    if row.tuned:
+        trained += f", tuned ({row.tuned} {'trial' if row.tuned == 1 else 'trials'} each)"
     return f"{trained}, with weights or training of their own: not ranked" if row.apart else trained
 
 
@@ -206,7 +226,7 @@ def _entry(row: Row) -> Entry:
 def _costs(row: Row) -> list[Entry]:
     """The model's costs to three figures; empty where there are none: a model that is not trained has no speed."""
     entries = []
-    for name, (_, divisor) in COSTS.items():
+    for name, (_, divisor) in costs_of(row).items():
         cost = float(getattr(row, name) or 0) / divisor
         shown = cost > 0 and math.isfinite(cost)
         entries.append(Entry(_three(cost), sort=cost) if shown else Entry())

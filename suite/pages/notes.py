@@ -64,6 +64,7 @@ def _rules(rows: Sequence[Row]) -> list[str]:
             "Weights or training of their own: models that know more than the budget taught them. They are shown and "
             "not ranked; where a file brings its weights the interval is over test images alone."
         )
+    found += _searches(rows)
     if any(row.status == "partial" for row in rows):
         found.append("k/n seeds: the mean of the k seeds that are there; not ranked.")
     found.append(COSTS_NOTE)
@@ -73,6 +74,27 @@ def _rules(rows: Sequence[Row]) -> list[str]:
     if first.older:
         found.append(f"{first.older} records of older versions are not shown.")
     return found
+
+
+def _searches(rows: Sequence[Row]) -> list[str]:
+    """What it means to be tuned, and what each search took."""
+    tuned = _first_of((row for row in rows if row.tuned), lambda row: (row.model,))
+    if not tuned:
+        return []
+    told = "; ".join(f"{row.model}: {_search(row)}" for row in tuned)
+    return [
+        "Tuned: parameters that a search has chosen on validation images, with as many trials for every model of the "
+        f"table. They are ranked apart from models as they are declared. What the searches took: {told}."
+    ]
+
+
+def _search(row: Row) -> str:
+    """Returns what a search took; a record that was made without its search beside it does not know."""
+    costs = row.search_trials, row.search_images, row.search_seconds, row.search_flops
+    if any(cost is None or math.isnan(cost) for cost in costs):
+        return "not known"
+    trials, images, seconds, flops = costs
+    return f"{trials:.0f} trials, {images:,.0f} training images, {seconds:,.0f} s, {flops / 1e12:.3g} TFLOP"
 
 
 def _ranks(rows: Sequence[Row]) -> list[str]:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from suite.boards import MODEL, SECTION, Row, parts, plain
-from suite.pages.layout import COSTS, Entry, Page, Sheet, shortened
+from suite.pages.layout import Entry, Page, Sheet, shortened
 from suite.pages.notes import COSTS_NOTE, REASON, Anchors
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def _grid(sheet: Sheet, costs: bool) -> Table:
         grid.add_column("overall", justify="right", vertical="bottom")
     for head in sheet.heads:
         grid.add_column(Text("\n".join([*_wrapped(head.task), *head.measure_lines])), vertical="bottom")
-    for heading, _ in COSTS.values() if costs else ():
+    for heading in sheet.costs if costs else ():
         grid.add_column(Text("\n".join(heading.split())), justify="right", vertical="bottom")
     columns = [_aligned([line.entries[i] for line in sheet.lines]) for i in range(len(sheet.heads))]
     for line, *texts in zip(sheet.lines, *columns, strict=True):
@@ -172,7 +172,7 @@ def _markdown_cell(entry: Entry) -> str:
 def _markdown_costs(sheet: Sheet) -> str:
     """The costs as a table of their own; empty where no model has any."""
     lines = [line for line in sheet.lines if any(cost.value for cost in line.costs)]
-    rows = [["model", *(heading for heading, _ in COSTS.values())], ["---", *["---:"] * len(COSTS)]]
+    rows = [["model", *sheet.costs], ["---", *["---:"] * len(sheet.costs)]]
     rows += [[escape_markdown(line.model), *(cost.value for cost in line.costs)] for line in lines]
     return markdown_rows(rows) if lines else ""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from suite.plugins import Source
+from suite.plugins import Source, of_constructor
 from suite.records import Record, environment, now, readable
 
 
@@ -36,6 +36,11 @@ class Cell:
     state: str = "missing"
     reason: str = ""
     run: bool = True
+
+    @property
+    def model_params(self) -> dict[str, Any]:
+        """What the model's constructor is given: the parameters without the mark of a search."""
+        return of_constructor(self.baseline_params)
 
     def ended(
         self,
@@ -103,6 +108,8 @@ class Trial:
         timeout: Seconds the whole trial may take; None for no limit.
         noise: Extra name in every scoring stream: "" for published numbers, a secret for re-scoring.
         trust: Whether a model from outside runs in the trial's own process.
+        rung: Of a search's trial the images after which it is priced, on the validation split: there is no test
+            split in its process. None for a trial that trains to the end of its budget.
     """
 
     baseline: Source
@@ -115,6 +122,7 @@ class Trial:
     timeout: float | None = None
     noise: str = ""
     trust: bool = False
+    rung: int | None = None
 
     @property
     def guarded(self) -> bool:

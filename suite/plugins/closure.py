@@ -20,7 +20,7 @@ from typing import Any
 
 from suite.errors import UserError
 from suite.files import PACKAGE
-from suite.plugins.syntax import FACES, is_of_face, is_text, parse, taken
+from suite.plugins.syntax import FACES, counting, is_of_face, is_text, parse, taken
 
 #: The engine's package, and the packages below it that are not the engine.
 ENGINE = "suite"
@@ -157,9 +157,9 @@ def identity(attribute: str, files: Mapping[str, bytes]) -> dict[str, str]:
 def fingerprint(path: str, data: bytes, faces: frozenset[str] = FACES) -> str:
     """Returns 32 hex digits of the SHA-256 of a file: of its parsed syntax, or of its bytes where it is not Python.
 
-    Comments, docstrings and formatting do not count, nor does where in the engine a name comes from: an import from
-    one of ``faces`` stands for the names that it takes, all of them sorted before the other statements of their block.
-    So the engine's files can move, and imports be ordered anew, without one cell becoming stale.
+    Comments, docstrings, formatting and search spaces do not count, nor does where in the engine a name comes from: an
+    import from one of ``faces`` stands for the names that it takes, all of them sorted before the other statements of
+    their block. So the engine's files can move, and imports be ordered anew, without one cell becoming stale.
 
     Args:
         path: The file's name, for its ending.
@@ -193,6 +193,8 @@ def _dump(node: Any, faces: frozenset[str]) -> str:
         return f"JoinedStr([{','.join(_dump(piece, faces) for piece in pieces)}])"
     if isinstance(node, ast.AST):
         fields = ((name, value) for name, value in ast.iter_fields(node) if name not in ("ctx", "kind", "type_comment"))
+        if isinstance(node, ast.ClassDef):
+            fields = ((name, counting(node, value) if name == "body" else value) for name, value in fields)
         inner = ",".join(f"{name}={_dump(value, faces)}" for name, value in fields if value is not None and value != [])
         return f"{type(node).__name__}({inner})"
     if isinstance(node, list):

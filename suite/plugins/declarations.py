@@ -6,14 +6,16 @@ import ast
 import functools
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from suite.errors import UserError, nearest
 from suite.plugins.classes import BASES, Classes, Declared, assignments, contract, lineage
 from suite.plugins.closure import BUILT_IN, ENGINE, read
-from suite.plugins.syntax import parse
+from suite.plugins.parameters import TUNED
+from suite.plugins.space import check_space
+from suite.plugins.syntax import SPACE, parse
 
 #: The class attributes of each kind that must be literals.
 LITERALS = {
@@ -55,6 +57,7 @@ class Facts:
         folder: Where the file that declares ``files`` lies, virtual and real: these lie beside it.
         anchors: (name, summary) of the anchors that a task declares; none where they need code to be known.
         metrics: (name, unit, direction) of the metrics that a task declares, as far as they are read.
+        space: Parameter -> where ``suite tune`` searches it, as the class itself declares it.
     """
 
     attribute: str
@@ -68,6 +71,7 @@ class Facts:
     folder: tuple[str, Path]
     anchors: tuple[tuple[str, str], ...] = ()
     metrics: tuple[tuple[str, str, str], ...] = ()
+    space: dict[str, Any] = field(default_factory=dict)
 
 
 def read_facts(kind: str, data: bytes, path: Path) -> list[Facts]:
@@ -129,16 +133,34 @@ def _facts(kind: str, cls: type, classes: Classes) -> Facts:
                 static[name] = _literal(value, where)
                 _check_choice(name, static[name], where)
                 holder = ancestor if name == "files" and ancestor.file else holder
+    defaults, names, required, free = _parameters(kind, ancestors)
+    if kind == "baseline" and TUNED in names:
+        raise UserError(
+            f"{own.path}: {own.node.name}: the parameter '{TUNED}' is the mark of a search; name it otherwise"
+        )
     return Facts(
         own.node.name,
         static,
         _variants(own),
-        *_parameters(kind, ancestors),
+        defaults,
+        names,
+        required,
+        free,
         family=_family(ancestors),
         folder=(str(PurePosixPath(holder.file).parent), holder.path.parent),
         anchors=tuple(_calls("anchors", 2, ancestors, classes)) if kind == "task" else (),
         metrics=tuple(_calls("metrics", 3, ancestors, classes)) if kind == "task" else (),
+        space=_space(own, defaults, None if free else names) if kind == "baseline" else {},
     )
+
+
+def _space(own: Declared, defaults: dict[str, Any], names: tuple[str, ...] | None) -> dict[str, Any]:
+    """Returns what the class itself declares: its parameters may be others than those of what it derives from."""
+    declared = dict(own.assignments()).get(SPACE)
+    if declared is None:
+        return {}
+    where = f"{own.path}:{declared.lineno}: {own.node.name}.{SPACE}"
+    return check_space(_literal(declared, where), defaults, names, where)
 
 
 def _variants(own: Declared) -> dict[str, dict[str, Any]]:

@@ -10,6 +10,10 @@ from typing import Any
 
 from suite.errors import UserError
 
+#: The mark of a search among a model's parameters: ``vae:latent=10,tuned=8``, chosen of 8 trials. It stands in keys and
+#: names, so that a tuned model has a row of its own, and the model's constructor never sees it.
+TUNED = "tuned"
+
 _WORDS = {"true": True, "false": False, "none": None}
 _WHOLE = re.compile(r"[+-]?\d[\d_]*")
 _NOT_FINITE = re.compile(r"[+-]?\.?(inf|infinity|nan)", re.IGNORECASE)
@@ -65,6 +69,17 @@ def write_value(value: Any) -> str:
     except UserError:
         plain = False
     return value if plain else repr(value)
+
+
+def tuned_trials(params: Mapping[str, Any]) -> int:
+    """Returns of how many trials parameters were chosen, by their mark; 0 where they were not."""
+    trials = params.get(TUNED, 0)
+    return trials if type(trials) is int and trials > 0 else 0
+
+
+def of_constructor(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns a model's parameters as its constructor takes them: without the mark of a search."""
+    return {name: value for name, value in params.items() if name != TUNED}
 
 
 def alike_all(params: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:

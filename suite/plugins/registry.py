@@ -15,7 +15,7 @@ from suite.errors import UserError, nearest, unknown
 from suite.plugins.closure import built_in_folder, collect, digest, identity, read
 from suite.plugins.declarations import Facts, explain_none, read_facts
 from suite.plugins.loading import load
-from suite.plugins.parameters import alike_all, check_value, read_params, write_params
+from suite.plugins.parameters import TUNED, alike_all, check_value, read_params, tuned_trials, write_params
 from suite.plugins.source import Source
 
 __all__ = ["Entry", "discover", "label", "load", "resolve", "resolve_all", "source"]
@@ -134,7 +134,7 @@ def source(entry: Entry) -> Source:
         files=files,
         digest=digest(identity(entry.facts.attribute, files)),
         origin=str(entry.path),
-        static={**entry.static, "params": entry.params},
+        static={**entry.static, "params": entry.params, "space": entry.facts.space},
         declared=entry.facts.static,
         built_in=entry.path.parent == built_in_folder(entry.kind),
     )
@@ -200,6 +200,9 @@ def _module_file(module: str, name: str) -> Path:
 def _parameters(entry: Entry, text: str) -> dict[str, Any]:
     """Returns the variant's parameters under those of ``key=value,key=value``."""
     explicit = read_params(text, entry.name)
+    mark = {TUNED: explicit.pop(TUNED)} if entry.kind == "baseline" and TUNED in explicit else {}
+    if mark and not tuned_trials(mark):
+        raise UserError(f"{entry.name}: {TUNED} is a number of trials, not {mark[TUNED]!r}")
     _check_names(entry, explicit)
     for name, value in explicit.items():
         if isinstance(entry.params.get(name), float) and type(value) is int:
@@ -212,7 +215,7 @@ def _parameters(entry: Entry, text: str) -> dict[str, Any]:
         check_value(f"the parameter '{name}' of the {entry.kind} '{entry.name}'", value)
     for name, value in explicit.items():
         _check_kind(entry, name, value)
-    return alike_all(params, entry.facts.defaults)
+    return alike_all(params, entry.facts.defaults) | mark
 
 
 def _check_kind(entry: Entry, name: str, value: Any) -> None:

@@ -1,4 +1,4 @@
-"""What of a Python file counts: its parsed syntax, without comments, docstrings and formatting.
+"""What of a Python file counts: its parsed syntax, without comments, docstrings, formatting and search spaces.
 
 That is what is hashed (``closure.fingerprint``), and that is what runs (``bare_text``): nothing that the hash leaves
 out is there when the file runs, so nothing in it can move a number under an unchanged key.
@@ -15,6 +15,13 @@ from suite.errors import UserError
 
 #: What tasks and baselines import of the engine. No two of these offer one name for two things.
 FACES = frozenset({"suite", "suite.contract", "suite.measuring"})
+
+#: The class attribute that says where a model's parameters are searched. No number depends on it, so it is read as
+#: text, left out of the hash, and not there when the file runs.
+SPACE = "space"
+
+#: All that a search space is made of.
+_LITERAL = (ast.Constant, ast.Dict, ast.List, ast.Tuple, ast.UnaryOp, ast.USub, ast.Load)
 
 #: (An import from a face, a name that it takes) -> the face to take it from.
 FaceOf = Callable[[ast.ImportFrom, str], str]
@@ -38,6 +45,20 @@ def parse(data: bytes, path: Path | str) -> ast.Module:
 def is_text(node: Any) -> bool:
     """Whether a statement is a bare string: a docstring of a module, class, function or attribute."""
     return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+
+
+def counting(owner: Any, statements: list[Any]) -> list[Any]:
+    """Returns the statements of a block that count: of a class that derives from another all but its search space."""
+    derived = isinstance(owner, ast.ClassDef) and owner.bases
+    return [item for item in statements if not (derived and _is_space(item))]
+
+
+def _is_space(node: Any) -> bool:
+    """Whether a statement declares a search space: a plain assignment of a dict that is a literal throughout."""
+    targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+    value = node.value if isinstance(node, ast.Assign | ast.AnnAssign) else None
+    named = len(targets) == 1 and isinstance(targets[0], ast.Name) and targets[0].id == SPACE
+    return named and isinstance(value, ast.Dict) and all(isinstance(part, _LITERAL) for part in ast.walk(value))
 
 
 def is_of_face(node: Any, faces: frozenset[str] = FACES) -> bool:
@@ -81,7 +102,7 @@ def _bare(tree: ast.Module, face_of: FaceOf) -> ast.Module:
     for node in ast.walk(tree):
         for name, value in ast.iter_fields(node):
             if isinstance(value, list) and value and isinstance(value[0], ast.stmt):
-                setattr(node, name, _bare_block(value, face_of))
+                setattr(node, name, _bare_block(counting(node, value), face_of) or [_nothing(value)])
         if isinstance(node, ast.Constant):
             node.kind = None  # u"..." is "..."
         if isinstance(node, ast.JoinedStr):
@@ -101,7 +122,11 @@ def _bare_block(statements: Sequence[ast.stmt], face_of: FaceOf) -> list[ast.stm
     future = [item for item in others if isinstance(item, ast.ImportFrom) and item.module == "__future__"]
     rest = [item for item in others if item not in future]
     engine = [statement for _, statement in sorted(names, key=lambda pair: pair[0])]
-    return [*future, *engine, *rest] or [ast.copy_location(ast.Pass(), statements[0])]
+    return [*future, *engine, *rest]
+
+
+def _nothing(statements: Sequence[ast.stmt]) -> ast.stmt:
+    return ast.copy_location(ast.Pass(), statements[0])
 
 
 def _lines(tree: ast.Module) -> list[int]:

@@ -18,6 +18,14 @@ from .record import now as now
 from .record import readable as readable
 from .schema import clean as clean
 from .schema import fits_label as fits_label
+from .searches import SEARCH_COSTS as SEARCH_COSTS
+from .searches import read_price as read_price
+from .searches import search_costs as search_costs
+from .searches import search_key as search_key
+from .searches import tuning_folder as tuning_folder
+from .searches import tuning_secret as tuning_secret
+from .searches import write_price as write_price
+from .searches import write_search as write_search
 from .stamps import CLAIMED as CLAIMED
 from .stamps import GIVEN as GIVEN
 from .stamps import STANDINGS as STANDINGS

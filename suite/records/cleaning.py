@@ -11,10 +11,10 @@ from suite.errors import UserError
 from suite.records.store import pictures_path, record_path, values_path
 
 #: The parts of a workspace.
-PARTS = ("records", "values", "pictures", "checkpoints", "artifacts", "mlflow.db")
+PARTS = ("records", "values", "pictures", "checkpoints", "tuning", "artifacts", "mlflow.db")
 
 #: Scratch folders of runs that were killed, and files that were never finished.
-LEFTOVERS = (".run-*", ".*.tmp", "*/.*.tmp", "checkpoints/*/.*.tmp")
+LEFTOVERS = (".run-*", ".*.tmp", "*/.*.tmp", "checkpoints/*/.*.tmp", "tuning/*/.*.tmp")
 
 
 def sizes(workspace: Path) -> dict[str, tuple[int, int]]:

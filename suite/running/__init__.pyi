@@ -3,8 +3,10 @@ from .executor import run_local as run_local
 from .interrupt import interruptible as interruptible
 from .nodes import Capacity as Capacity
 from .nodes import capacity_at as capacity_at
+from .ray_environment import load_tune as load_tune
 from .run import Interrupted as Interrupted
 from .run import Outcome as Outcome
 from .run import execute as execute
+from .wave import Workers as Workers
 from .workspace import holder as holder
 from .workspace import locked as locked

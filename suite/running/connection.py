@@ -19,10 +19,15 @@ from suite.running.ray_environment import load_ray, python_path
 #: Ray's own object store holds nothing but the trials' sources.
 OBJECT_STORE_BYTES = 256 * 2**20
 
+#: The execution for which this process has started a Ray of its own, while it lasts.
+_own: list[Execution] = []
+
 
 @contextlib.contextmanager
 def connected(execution: Execution, scratch: Path | None = None) -> Iterator[bool]:
     """Starts a private Ray, or joins the one at ``address`` (or of this process); yields whether it was joined.
+
+    Inside of another such block it is that block's.
 
     Args:
         execution: The options.
@@ -33,11 +38,15 @@ def connected(execution: Execution, scratch: Path | None = None) -> Iterator[boo
     except ImportError as error:
         raise UserError(f"Ray cannot be imported ({error}); use --executor local") from error
     if ray.is_initialized():
-        yield True
+        yield not _own
         return
     with _ended():
         _start(execution, scratch)
-        yield bool(execution.address)
+        _own.extend([] if execution.address else [execution])
+        try:
+            yield bool(execution.address)
+        finally:
+            _own.clear()
 
 
 def _start(execution: Execution, scratch: Path | None) -> None:

@@ -45,7 +45,7 @@ def host(trial: Trial, clock: Stopwatch, say: Log) -> Prepared:
         say({"warning": "bubblewrap is not here: models from outside run in processes of their own, not contained"})
     noise = trial.noise or secrets.token_hex(16)
     source, files = of_source(trial.baseline)
-    job = Job(source, files, cell.baseline_params, asdict(dataset.spec), cell.seed, 1, {})  # a sitting starts no thread
+    job = Job(source, files, cell.model_params, asdict(dataset.spec), cell.seed, 1, {})  # a sitting starts no thread
     guest = Guest(job, trial.baseline.static, dataset.spec, walls, noise)
     try:
         guest.open()

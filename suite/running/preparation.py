@@ -73,13 +73,17 @@ def prepare(trial: Trial, clock: Stopwatch, say: Log) -> Prepared:
     cell, device = trial.cells[0], device_of(trial.device)
     dataset = load_data(trial, device)
     cls = registry.load(trial.baseline)
-    recipe = Recipe(cls, dataset.spec, cell.baseline_params, cell.seed, device)
+    recipe = Recipe(cls, dataset.spec, cell.model_params, cell.seed, device)
     folder = Path(trial.workspace) / "checkpoints" / trial.checkpoint_key[:32]
-    baseline, meta = found(folder, lambda: _loaded(folder, recipe), say) or _trained(
-        folder, recipe, dataset, trial, clock, say
-    )
+    store: Path | None = folder / "kept"
+    if trial.rung is None:
+        baseline, meta = found(folder, lambda: _loaded(folder, recipe), say) or _trained(
+            folder, recipe, dataset, trial, clock, say
+        )
+    else:
+        store, (baseline, meta) = None, _on_its_way(folder, recipe, dataset, trial, clock, say)
     confirm(trial.baseline, baseline)
-    subject = make_subject(baseline, recipe, dataset, cell.budget, store=folder / "kept", noise=trial.noise)
+    subject = make_subject(baseline, recipe, dataset, cell.budget, store=store, noise=trial.noise)
     coding = flops.flops_per_image(subject.model, dataset)
     cost = cost_of(sum(p.numel() for p in baseline.parameters()), coding, meta)
     marks = effort.marks(trial, meta, coding, dataset, cls.loss is not training.Baseline.loss, folder)
@@ -95,6 +99,7 @@ def cost_of(parameters: int, flops_per_image: int | None, note: Mapping[str, Any
         "training_flops": note.get("training_flops"),
         "train_seconds": note["train_seconds"],
         "images_per_second": note["images_per_second"],
+        "training_images": note.get("images"),
     }
 
 
@@ -116,7 +121,7 @@ def device_of(name: str) -> torch.device:
 
 
 def load_data(trial: Trial, device: torch.device) -> Dataset:
-    """Returns the planned dataset of a trial.
+    """Returns the planned dataset of a trial; a search's trial has none of its test images.
 
     Raises:
         MachineFault: If it is not here, or other data have its name: the plan has read them on another machine.
@@ -129,7 +134,7 @@ def load_data(trial: Trial, device: torch.device) -> Dataset:
     planned = cell.ingredients.get("checkpoint", {}).get("dataset", dataset.hash)
     if dataset.hash != planned:
         raise MachineFault(f"dataset '{cell.dataset}' is not the planned one here ({dataset.hash[:12]})")
-    return dataset
+    return dataset if trial.rung is None else data.without_test(dataset)
 
 
 def _loaded(folder: Path, recipe: Recipe) -> tuple[Baseline, dict[str, Any]]:
@@ -162,6 +167,24 @@ def _trained(
     folder: Path, recipe: Recipe, dataset: Dataset, trial: Trial, clock: Stopwatch, say: Log
 ) -> tuple[Baseline, dict[str, Any]]:
     """Trains a model, seals it, and returns what the checkpoint holds."""
+    baseline, note = _train(folder, recipe, dataset, trial, clock, say)
+    seal(folder, baseline, recipe, dataset.train.grey, note)
+    return _loaded(folder, recipe)
+
+
+def _on_its_way(
+    folder: Path, recipe: Recipe, dataset: Dataset, trial: Trial, clock: Stopwatch, say: Log
+) -> tuple[Baseline, dict[str, Any]]:
+    """Trains a model up to its rung and returns what a checkpoint would hold; the next rung goes on from there."""
+    baseline, note = _train(folder, recipe, dataset, trial, clock, say)
+    anew = recipe.build()
+    checkpoints.restore(anew, checkpoints.state_of(baseline), folder)
+    return anew, note
+
+
+def _train(
+    folder: Path, recipe: Recipe, dataset: Dataset, trial: Trial, clock: Stopwatch, say: Log
+) -> tuple[Baseline, dict[str, Any]]:
     cell, baseline = trial.cells[0], recipe.build()
     confirm(trial.baseline, baseline)  # the loop goes by what it says of labels
     with clock.timing("training"):
@@ -173,10 +196,9 @@ def _trained(
             precision=cell.precision,
             resume=folder / "resume",
             report=teller(say),
+            until=trial.rung,
         )
-    note = note_of(report, cell, baseline.parameters())
-    seal(folder, baseline, recipe, dataset.train.grey, note)
-    return _loaded(folder, recipe)
+    return baseline, note_of(report, cell, baseline.parameters())
 
 
 def note_of(report: TrainingReport, cell: Cell, weights: Iterable[Tensor]) -> dict[str, Any]:

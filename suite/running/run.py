@@ -16,6 +16,7 @@ from rich.console import Console
 from suite import records
 from suite.errors import UserError
 from suite.planning import Plan, Selection, Trial, longest_first, make_plan
+from suite.plugins import tuned_trials
 from suite.running.executor import Execution, Observer, run_local
 from suite.running.interrupt import end, interruptible, stop_if_asked
 from suite.running.progress import FINE, Progress
@@ -135,7 +136,7 @@ def _run(trials: list[Trial], outcome: Outcome, execution: Execution, mirror: Op
             shown.warn(warning)
         observer = _Recorder(outcome, opened, shown)
         try:
-            _executor(trials, observer, execution, folder, partial(_lost, outcome, opened, shown, folder))
+            run_trials(trials, observer, execution, folder, partial(_lost, outcome, opened, shown, folder))
         except KeyboardInterrupt:
             end()
             raise Interrupted(_finish(outcome)) from None
@@ -158,9 +159,10 @@ def forecast(plan: Plan, trials: Sequence[Trial], execution: Execution) -> str:
     )
 
 
-def _executor(
+def run_trials(
     trials: list[Trial], observer: Observer, execution: Execution, folder: Path, died: Callable[[str], None]
 ) -> None:
+    """Runs trials by the executor that is asked for; as ``run_ray`` and ``run_local``."""
     if execution.executor == "local":
         run_local(trials, observer, execution)
     else:
@@ -198,6 +200,8 @@ class _Recorder:
         if not trial.baseline.built_in:  # did its source pass `suite check`, and with which version?
             stamp = records.check_stamp(self._outcome.plan.workspace, trial.baseline.digest)
             record.env["check"] = stamp or {"passed": False}
+        if tuned_trials(record.baseline_params):
+            record.cost |= records.search_costs(self._outcome.plan.workspace, record.ingredients["checkpoint"])
         path = records.write(self._outcome.plan.workspace, record)
         self._outcome.ran += 1
         if self._mirror is not None:

@@ -57,6 +57,8 @@ class Baseline(nn.Module):
         groups: Group name -> one line on what it holds and of which kind it is.
         variants: Name of each baseline this class provides -> its parameters. Empty: the class name in
             snake case, with the defaults.
+        space: Parameter -> where ``suite tune`` searches it: ``[64, 128]`` (choices), ``(low, high)`` or ``(low, high,
+            "log")``. Read as text; not there when the model runs.
         trains_on: ``"binary"`` (a fresh draw per step) or ``"grey"``.
         batch_size, learning_rate: Of the training loop (Adam).
         files: Weight files beside the source that belong to the model; hashed into its key.
@@ -69,6 +71,7 @@ class Baseline(nn.Module):
     core: ClassVar[str] = "z"
     groups: ClassVar[dict[str, str]] = {}
     variants: ClassVar[dict[str, dict[str, Any]]] = {}
+    space: ClassVar[dict[str, Any]] = {}
     trains_on: ClassVar[str] = "binary"
     batch_size: ClassVar[int] = 128
     learning_rate: ClassVar[float] = 1e-3

@@ -68,6 +68,7 @@ def train(
     precision: str = "float32",
     resume: Path | None = None,
     report: Callable[[dict[str, Any]], None] | None = None,
+    until: int | None = None,
 ) -> TrainingReport:
     """Trains a baseline in place: ``fit``, then gradient steps until the budget of images is presented.
 
@@ -82,6 +83,8 @@ def train(
         precision: ``"float32"``, or ``"bf16"``: products in bfloat16, weights and optimizer in float32.
         resume: Folder of the epoch checkpoints, removed at the end; None to write none.
         report: Takes ``{"step", "steps", "epoch", "images", "seconds", term: mean, ...}`` after every epoch.
+        until: Stop after the first epoch that ends with so many images presented or more; ``resume`` keeps where it
+            stands, and another call goes on from there. The weights are those of a longer run on its way.
 
     Raises:
         Diverged: With the step and its terms, if a loss or a weight is not finite.
@@ -99,8 +102,8 @@ def train(
     if not (resume and run.restore(resume)):
         run.fit()
     run.begin()
-    run.epochs(resume, report)
-    if resume:
+    run.epochs(resume, report, BUDGETS[budget] if until is None else until)
+    if resume and not run.paused:
         shutil.rmtree(resume, ignore_errors=True)
     return run.done
 
@@ -117,6 +120,7 @@ class _Run:
         self.device = dataset.train.grey.device
         self.adam: Adam | None = None
         self.epoch = 0
+        self.paused = False
         self.done = TrainingReport()
         self.effort = Effort()
         self.began = time.perf_counter()
@@ -142,12 +146,12 @@ class _Run:
                 self.baseline.begin(self.dataset.train_set(self.labels))
         self._tick()
 
-    def epochs(self, resume: Path | None, report: Callable[[dict[str, Any]], None] | None) -> None:
-        """Takes all epochs that are still to come."""
+    def epochs(self, resume: Path | None, report: Callable[[dict[str, Any]], None] | None, until: int) -> None:
+        """Takes all epochs that are still to come, or those up to so many images."""
         saved = time.perf_counter()
         stop = False
         adam = self.adam
-        while adam is not None and self.done.steps < self.steps and not stop:
+        while adam is not None and self.done.steps < self.steps and not stop and self.done.images < until:
             self._seed_epoch()
             means = self._steps(adam)
             stop = self._after_epoch()
@@ -158,6 +162,9 @@ class _Run:
             if resume and not stop and self.done.steps < self.steps and time.perf_counter() - saved > SAVE_SECONDS:
                 self.save(resume, adam)
                 saved = time.perf_counter()
+        self.paused = adam is not None and self.done.steps < self.steps and not stop
+        if resume and self.paused and adam is not None:
+            self.save(resume, adam)
         self._check_weights()
 
     def _steps(self, adam: Adam) -> dict[str, float]:

@@ -76,3 +76,41 @@ def test_the_board_leaves_the_records_as_they_were() -> None:
     before = data.copy()
     board(data)
     pd.testing.assert_frame_equal(data, before)
+
+
+def tuned_and_declared() -> list[dict[str, Any]]:
+    """Two declared models, two tuned with eight trials, one with sixteen; the tuned ones are better by far."""
+    rows = records({"vae": [9.0, 9.1, 9.2], "ae": [8.0, 8.1, 8.2]})
+    for name, trials, value in (("vae", 8, 2.0), ("ae", 8, 1.0), ("vae", 16, 0.5)):
+        made = records({f"{name}:tuned={trials}": [value, value + 0.1, value + 0.2]}, baseline_params={"tuned": trials})
+        cost = {"search_trials": trials, "search_seconds": 10.0, "search_flops": 2e12, "search_images": 1_000}
+        rows += [{**raw, "cost": {**raw["cost"], **cost}} for raw in made]
+    return rows
+
+
+def test_tuned_models_are_ranked_among_those_of_as_many_trials_and_never_with_declared_ones() -> None:
+    table = board(tuned_and_declared())
+    found = {row["model"]: (row["tuned"], row["rank_best"], row["ranked_among"]) for _, row in table.iterrows()}
+    assert found == {
+        "ae": (0, 1, 2),
+        "vae": (0, 2, 2),
+        "ae:tuned=8": (8, 1, 2),
+        "vae:tuned=8": (8, 2, 2),
+        "vae:tuned=16": (16, 1, 1),
+    }
+    alone = board(records({"vae": [9.0, 9.1, 9.2], "ae": [8.0, 8.1, 8.2]}))
+    assert places(alone) == {name: place for name, place in places(table).items() if ":" not in name}
+
+
+def test_a_tuned_row_tells_its_mark_and_what_its_search_took() -> None:
+    table = board(tuned_and_declared())
+    row = cell(table, "vae:tuned=8")
+    assert "tuned (8 trials)" in row["flags"]
+    assert (row["search_trials"], row["search_seconds"], row["search_flops"], row["search_images"]) == (
+        8,
+        10,
+        2e12,
+        1e3,
+    )
+    assert not [flag for flag in cell(table, "vae")["flags"] if "tuned" in flag]
+    assert pd.isna(cell(table, "vae")["search_trials"])

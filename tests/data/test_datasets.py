@@ -141,3 +141,13 @@ def test_mnist_gives_the_pixel_marginals_their_known_nats() -> None:
     p = (dataset.train.binary.sum(0) + 1) / (55_000 + 2)
     nats = -torch.where(dataset.test.binary > 0, p.log(), (1 - p).log()).flatten(1).sum(1)
     assert float(nats.mean()) == pytest.approx(205.87, abs=0.15)
+
+
+def test_data_without_their_test_split_hand_out_validation_images_in_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = data.load("digits")
+    rest = data.without_test(whole)
+    assert rest.test is whole.val
+    assert rest.info.sizes == (1_200, 197, 197)
+    assert (rest.hash, rest.spec, rest.train) == (whole.hash, whole.spec, whole.train)
+    assert "test" not in vars(whole)  # it was not so much as read
+    assert len(whole.test) == 400

@@ -13,7 +13,10 @@ from suite.boards.board import board
 from suite.boards.frame import load_records
 from suite.boards.rows import rows_of
 from suite.errors import UserError
+from tests.factories import record, write_records
 from tests.pages.sites import NASTY, Page, workspace, write
+
+MODELS = (("a", 9.0), ("b", 8.0))
 
 
 @pytest.fixture(scope="module")
@@ -176,6 +179,34 @@ def test_a_site_replaces_a_site_and_nothing_else(records: Path, tmp_path: Path) 
     assert not (out / "models" / "gone.html").exists()
     assert (out / "mine.txt").exists()
     assert (tmp_path / "outside.txt").exists()
+
+
+def test_tuned_models_have_a_table_of_their_own_and_are_ranked_with_no_declared_one(tmp_path: Path) -> None:
+    rows = [record("reconstruction", name, seed, value + 0.1 * seed) for name, value in MODELS for seed in range(3)]
+    for name, trials, value in (("a", 8, 2.0), ("b", 8, 1.0), ("a", 16, 0.5)):
+        params = {"tuned": trials}
+        rows += [
+            record(
+                "reconstruction",
+                f"{name}:tuned={trials}",
+                seed,
+                value + 0.1 * seed,
+                baseline_params=params,
+                family=name,
+            )
+            for seed in range(3)
+        ]
+    write(write_records(tmp_path / "runs", rows), tmp_path / "site")
+    page = Page(tmp_path / "site" / "board.html").text
+    for caption in ("tuned (8 trials each)", "tuned (16 trials each)"):
+        assert page.count(f"trained without labels, {caption}") >= 1
+    (script,) = (tmp_path / "site").rglob("pairs*.js")
+    found = json.loads(script.read_text().partition("(")[2].rpartition(")")[0])
+    names = [row.model for row in rows_of(board(load_records(tmp_path / "runs")))]
+    bits = np.unpackbits(np.frombuffer(base64.b64decode(found["ranked"]), np.uint8))
+    upper = zip(*np.triu_indices(len(names), 1), strict=True)
+    ranked = {frozenset((names[i], names[j])) for (i, j), bit in zip(upper, bits, strict=False) if bit}
+    assert ranked == {frozenset(("a", "b")), frozenset(("a:tuned=8", "b:tuned=8"))}
 
 
 def test_records_without_values_say_so_in_place_of_images(tmp_path: Path) -> None:

@@ -88,6 +88,20 @@ def test_models_with_weights_of_their_own_have_a_table_that_says_so() -> None:
     assert "! given weights (reconstruction: guest)" in text
 
 
+def test_tuned_models_have_a_table_that_says_so_and_tells_what_their_searches_took() -> None:
+    cost = {"search_trials": 8, "search_seconds": 61.2, "search_flops": 1.5e12, "search_images": 228_096}
+    tuned = records({"a:tuned=8": [0.5, 0.6, 0.7]}, baseline_params={"tuned": 8}, cost=cost)
+    lost = records({"b:tuned=8": [0.1, 0.2, 0.3]}, baseline_params={"tuned": 8})
+    text = render(board(records({"a": [1.0, 1.1, 1.2]}) + tuned + lost), "markdown", anchors={})
+    assert text.index("### Trained without labels\n") < text.index(
+        "### Trained without labels, tuned (8 trials each)\n"
+    )
+    assert "b:tuned=8: not known; a:tuned=8: 8 trials, 228,096 training images, 61 s, 1.5 TFLOP." in text
+    assert "ranked apart from models as they are declared" in text
+    assert "! tuned (8 trials) (reconstruction: b:tuned=8, a:tuned=8)" in text
+    assert "tuned" not in render(board(records({"a": [1.0, 1.1, 1.2]})), "markdown", anchors={}, notes=True)
+
+
 def test_a_preliminary_board_says_so_and_ranks_nothing() -> None:
     text = render(board(records({"a": [1.0, 1.1], "b": [9.0, 9.1]})), "table", anchors={})
     assert text.startswith("Preliminary board: digits")

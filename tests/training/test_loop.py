@@ -430,3 +430,29 @@ def test_an_unknown_budget_or_precision_is_told_the_nearest(
 ) -> None:
     with pytest.raises(UserError, match=message):
         trained(digits, **options)
+
+
+def test_a_training_that_pauses_at_rungs_ends_with_the_bits_of_an_undisturbed_one(
+    digits: data.Dataset, tmp_path: Path
+) -> None:
+    whole, undisturbed = trained(digits, budget="five epochs")
+    folder = tmp_path / "resume"
+    for images, presented in ((1_200, 1_200), (1_201, 2_400), (2_400, 2_400)):
+        _, report = trained(digits, budget="five epochs", resume=folder, until=images)
+        assert report.images == presented
+        assert folder.is_dir()
+    resumed, report = trained(digits, budget="five epochs", resume=folder, until=6_000)
+    assert same(whole, resumed)
+    assert (report.curves, report.steps, report.images) == (undisturbed.curves, undisturbed.steps, undisturbed.images)
+    assert not folder.exists()
+
+
+def test_a_training_that_pauses_has_the_weights_of_a_longer_run_on_its_way(
+    digits: data.Dataset, tmp_path: Path
+) -> None:
+    """Not those of a run of that length: the learning rate falls at the end of the budget, not at a pause."""
+    paused, _ = trained(digits, budget="five epochs", resume=tmp_path / "resume", until=4_800)
+    short, _ = trained(digits, budget="five epochs")
+    assert not same(paused, short)
+    _, meta = checkpoints.read(tmp_path / "resume")
+    assert (meta["images"], meta["epoch"]) == (4_800, 4)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from suite.boards import Row, parts, reading
-from suite.pages.layout import ARROWS, COSTS, figures, places
+from suite.pages.layout import ARROWS, caption, costs_of, figures, places
 from suite.pages.notes import Anchors, anchor_models, first_notes, further_notes
 
 #: Bars are drawn between Tukey's fences, so many interquartile ranges beyond the quartiles: one model that is far
@@ -87,6 +87,7 @@ class Table:
     supervision: str
     overall: bool
     lines: list[Line]
+    costs: list[str]
 
 
 @dataclass(frozen=True)
@@ -229,9 +230,8 @@ def _table(
     ranked = any(not math.isnan(line.sort) for line in lines)
     if not ranked:
         lines.sort(key=lambda line: best_first(line.cells[0].row))
-    trained = "trained with labels" if first.supervised else "trained without labels"
-    caption = f"{trained}, with weights or training of their own: not ranked" if first.apart else trained
-    return Table(caption, "labels" if first.supervised else "none", ranked, lines)
+    headings = [heading for heading, _ in costs_of(first).values()]
+    return Table(caption(first), "labels" if first.supervised else "none", ranked, lines, headings)
 
 
 def best_first(row: Row) -> tuple[bool, float, str]:
@@ -269,9 +269,9 @@ def _share(value: float, column: Column) -> float:
 
 
 def costs(row: Row) -> list[tuple[str, float]]:
-    """Returns what a model costs as (text, number), as in ``COSTS``; empty where there is no number."""
+    """Returns what a model costs as (text, number), as in ``costs_of``; empty where there is no number."""
     found = []
-    for name, (_, divisor) in COSTS.items():
+    for name, (_, divisor) in costs_of(row).items():
         cost = float(getattr(row, name) or 0) / divisor
         found.append((three(cost), cost) if cost > 0 and math.isfinite(cost) else ("", math.nan))
     return found

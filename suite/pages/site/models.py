@@ -11,7 +11,7 @@ from pathlib import Path
 from markupsafe import Markup
 
 from suite.boards import Exhibits, Row, parts, reading
-from suite.pages.layout import ARROWS, COSTS, figures
+from suite.pages.layout import ARROWS, costs_of, figures
 from suite.pages.site import charts
 from suite.pages.site.contents import Cell, Column, Section, cell, duration, three
 
@@ -116,7 +116,7 @@ def _measured(row: Row, seeds: Sequence[int]) -> Measured:
 
 def _costs(row: Row) -> list[tuple[str, str]]:
     found = []
-    for name, (heading, divisor) in COSTS.items():
+    for name, (heading, divisor) in costs_of(row).items():
         cost = float(getattr(row, name) or 0) / divisor
         if cost > 0 and math.isfinite(cost):
             found.append((heading, three(cost)))

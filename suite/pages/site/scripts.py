@@ -41,7 +41,8 @@ def pairs_script(section: Section, column: Column, exhibits: Exhibits) -> bytes:
     found = pairs_of(rows, exhibits.per_image)
     upper = np.triu_indices(len(rows), 1)
     ranked = np.array([bool(row.ranked_among) for row in rows])
-    classes = np.array([2 * row.apart + row.supervised for row in rows])
+    known = {class_: i for i, class_ in enumerate(sorted({row.class_ for row in rows}))}
+    classes = np.array([known[row.class_] for row in rows])
     return called(
         "sitePairs",
         {
