@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from suite.errors import UserError
+from suite.files import TemporaryFolder
 from suite.running import likeness as likenesses
 from suite.running.executor import Execution
 from suite.running.likeness import likeness, refusal
@@ -33,13 +34,27 @@ def connected(execution: Execution) -> Iterator[bool]:
     if ray.is_initialized():
         yield True
         return
-    with _ended():
-        _start(execution)
+    with _home() as home, _ended():
+        _start(execution, home)
         yield bool(execution.address)
 
 
-def _start(execution: Execution) -> None:
+@contextlib.contextmanager
+def _home() -> Iterator[Path]:
+    """Yields the folder for the sockets and logs of a Ray of our own, which Ray itself would leave behind."""
+    folder = TemporaryFolder(os.environ.get("RAY_TMPDIR"))
+    try:
+        yield folder.path
+    finally:
+        folder.close()
+
+
+def _start(execution: Execution, home: Path) -> None:
     """Starts Ray or joins one.
+
+    Args:
+        execution: The options.
+        home: Takes the files of a Ray that is started.
 
     Raises:
         UserError: If it does not start, or nobody answers at the address.
@@ -58,6 +73,7 @@ def _start(execution: Execution) -> None:
                 num_cpus=execution.at_once * execution.threads,
                 object_store_memory=OBJECT_STORE_BYTES,
                 include_dashboard=False,
+                _temp_dir=str(home),
                 **quiet,
             )
     except (ConnectionError, RuntimeError, ValueError, TimeoutError, OSError) as error:
