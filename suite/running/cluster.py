@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from suite.running import likeness as likenesses
 from suite.running import limits
-from suite.running.connection import check_feasible, check_nodes, connected, kill_node, parts
+from suite.running.connection import check_feasible, check_nodes, connected, end_worker, kill_node, parts
+from suite.running.deadline import Deadline, Worker
 from suite.running.executor import Execution, Observer, Tally
 from suite.running.interrupt import interruptible
 from suite.running.likeness import likeness, refusal
@@ -86,7 +87,7 @@ def _fit(tallies: Sequence[Tally], execution: Execution, scratch: Path, remote: 
     parcel = ray.cloudpickle.dumps(trials)  # another engine may be unable to open it
     function = tune.with_parameters(_compared(), trials=parcel, scratch=str(scratch), memory=execution.memory)
     resources = {"cpu": execution.threads, "gpu": execution.gpus_per_trial}
-    watch = _callback(tallies, scratch)
+    watch = _callback(tallies, scratch, Deadline(execution.timeout))
     tuner = tune.Tuner(
         tune.with_resources(function, resources),
         param_space={"trial": tune.grid_search(list(range(len(tallies))))},
@@ -146,8 +147,8 @@ def _note(scratch: Path, index: int) -> Path:
     return scratch / f"trial-{index}.txt"
 
 
-def _callback(tallies: Sequence[Tally], scratch: Path) -> Any:
-    """Returns the Tune callback that passes on what the trials report."""
+def _callback(tallies: Sequence[Tally], scratch: Path, deadline: Deadline) -> Any:
+    """Returns the Tune callback that passes on what the trials report, and ends workers that no longer end them."""
     from suite.records import Record
 
     tune = load_tune()
@@ -157,7 +158,9 @@ def _callback(tallies: Sequence[Tally], scratch: Path) -> Any:
         failure: BaseException | None = None
 
         def on_trial_result(self, iteration: int, trials: list, trial: Any, result: dict, **info: Any) -> None:
-            tally = tallies[trial.config["trial"]]
+            index = trial.config["trial"]
+            tally = tallies[index]
+            deadline.began(index, Worker(result.get("node_ip", ""), result.get("pid", 0)))
             with self.fatal():
                 if "start" in result:
                     tally.start(**json.loads(result["start"]))
@@ -168,14 +171,22 @@ def _callback(tallies: Sequence[Tally], scratch: Path) -> Any:
                 elif "record" in result:
                     tally.record(Record(**json.loads(result["record"])))
 
+        def on_step_end(self, iteration: int, trials: list, **info: Any) -> None:
+            for worker in deadline.overdue().values():
+                end_worker(worker.address, worker.pid)
+
         def on_trial_complete(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
+            deadline.ended(trial.config["trial"])
             with self.fatal():
                 tallies[trial.config["trial"]].close()
 
         def on_trial_error(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
             index = trial.config["trial"]
             tally = tallies[index]
+            deadline.ended(index)
             with self.fatal():
+                if reason := deadline.reasons.get(index):
+                    tally.close("killed", f"machine {tally.host}: {reason}")
                 tally.close(*_cause(trial, _note(scratch, index), tally))
 
         @contextlib.contextmanager

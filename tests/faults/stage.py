@@ -30,7 +30,7 @@ OPTIONS = ("--path", "toys", "--budget", "smoke", "--trust")
 
 #: A score that says when it begins and takes its time.
 SCORE = """import os, time
-        with open(os.environ["FAULTS_STARTS"], "a") as log: log.write(f"{subject.model.name} {subject.seed}\\n")
+        with open(os.environ["FAULTS_STARTS"], "a") as log: log.write(f"{subject.model.name} {subject.seed} {os.getpid()}\\n")
         time.sleep(float(os.environ.get("FAULTS_PAUSE", "0")))"""
 
 #: Statuses that stand, and the files of a workspace that only a run in progress may have.
@@ -192,8 +192,23 @@ class Stage:
 
     def _redone(self) -> int:
         """Counts the cells whose scoring began more than once, by as much."""
-        starts = Counter((self.folder / "starts.txt").read_text().splitlines())
+        starts = Counter(cell for cell, _ in self._starts())
         return sum(starts.values()) - len(starts)
+
+    def _starts(self) -> list[tuple[tuple[str, int], int]]:
+        """Returns (model, seed) and process of every scoring that began, in order."""
+        lines = [line.split() for line in (self.folder / "starts.txt").read_text().splitlines()]
+        return [((name.lower(), int(seed)), int(pid)) for name, seed, pid in lines]
+
+    def busy(self) -> int:
+        """Waits until a cell is being scored and returns the process that does it."""
+
+        def scoring() -> list[int]:
+            done = self.records()
+            return [pid for cell, pid in self._starts() if cell not in done]
+
+        wait_for(scoring, what="a cell that is being scored")
+        return scoring()[-1]
 
     def _recovery(self) -> float | None:
         """Returns the seconds from the fault, or from the command's new start, to the next answer; None for none."""

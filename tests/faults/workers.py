@@ -6,10 +6,7 @@ import os
 import signal
 
 from tests.faults.findings import Finding, row
-from tests.faults.processes import below
 from tests.faults.stage import Stage, staged
-
-WORKER = "ray::ImplicitFu"
 
 
 @row("a worker killed (SIGKILL)")
@@ -18,7 +15,7 @@ def worker_killed() -> Finding:
         driver = stage.start("--workers", "2")
         stage.until(2)
         with stage.fault():
-            os.kill(below(driver.pid, WORKER).pid, signal.SIGKILL)
+            os.kill(stage.busy(), signal.SIGKILL)
         driver.wait()
         stage.again("--workers", "2")
         return stage.finding(stage.says("died"))
@@ -32,9 +29,9 @@ def worker_stalled() -> Finding:
         driver = stage.start()
         stage.until(2)
         with stage.fault():
-            os.kill(below(driver.pid, WORKER).pid, signal.SIGSTOP)
+            os.kill(stage.busy(), signal.SIGSTOP)
         driver.wait()
         stage.again()
-        return stage.finding(stage.says("no longer"))
+        return stage.finding(stage.says("did not end"))
 
     return staged(play, "--workers", "2", "--timeout", "5")
