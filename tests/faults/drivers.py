@@ -2,25 +2,126 @@
 
 from __future__ import annotations
 
-import os
 import random
 import signal
 import time
+from pathlib import Path
 
-from tests.faults.findings import Finding, row
-from tests.faults.processes import wait_for
+from tests.faults.findings import Finding, row, skipped
+from tests.faults.processes import send
 from tests.faults.stage import Stage, staged
 
+#: How often the driver is killed, and the longest time that it is left alone.
+KILLS, LONGEST = 4, 16.0
 
-@row("the driver killed (SIGKILL)")
+
+@row("the driver killed (SIGKILL) at random moments, four times")
 def driver_killed() -> Finding:
+    def play(stage: Stage) -> Finding:
+        moments = random.Random(0)
+        for _ in range(KILLS):
+            driver = stage.start()
+            time.sleep(moments.uniform(1.0, LONGEST))
+            with stage.fault():
+                send(driver.pid, signal.SIGKILL)
+            driver.wait()
+        stage.again()
+        return stage.finding(stage.last("run now"))
+
+    return staged(play, "--workers", "2", seeds=8)
+
+
+@row("the driver killed while a model from outside answers from processes of its own")
+def driver_killed_guests() -> Finding:
+    def play(stage: Stage) -> Finding:
+        driver = stage.start()
+        stage.busy()
+        with stage.fault():
+            send(driver.pid, signal.SIGKILL)
+        driver.wait()
+        stage.again()
+        return stage.finding(stage.last("run now"))
+
+    return staged(play, "--workers", "2", seeds=2, pause=2.0, trust=False)
+
+
+@row("Ctrl-C once")
+def interrupted() -> Finding:
+    return _interrupted(1)
+
+
+@row("Ctrl-C twice")
+def interrupted_twice() -> Finding:
+    return _interrupted(2)
+
+
+def _interrupted(times: int) -> Finding:
     def play(stage: Stage) -> Finding:
         driver = stage.start()
         stage.until(2)
         with stage.fault():
-            os.kill(driver.pid, signal.SIGKILL)
+            for _ in range(times):
+                send(driver.pid, signal.SIGINT)
+                time.sleep(0.2)
+        driver.wait()
+        stage.again()
+        return stage.finding(stage.says("stopped:"))
+
+    return staged(play, "--workers", "2")
+
+
+@row("a second driver in the same workspace", quick=True)
+def two_drivers() -> Finding:
+    def play(stage: Stage) -> Finding:
+        first = stage.start()
+        stage.busy()
+        with stage.fault():
+            stage.again()
+        first.wait()
+        return stage.finding(stage.says("another run"))
+
+    return staged(play, "--executor", "local", seeds=3, pause=4.0)
+
+
+@row("the driver stopped for 20 s (SIGSTOP, SIGCONT), as a laptop that sleeps")
+def driver_asleep() -> Finding:
+    def play(stage: Stage) -> Finding:
+        driver = stage.start()
+        stage.until(2)
+        with stage.fault():
+            send(driver.pid, signal.SIGSTOP)
+        time.sleep(20.0)
+        send(driver.pid, signal.SIGCONT)
         driver.wait()
         stage.again()
         return stage.finding(stage.says("run now"))
 
     return staged(play, "--workers", "2")
+
+
+@row("the clock set back by two days in mid-run")
+def clock_set_back() -> Finding:
+    libraries = list(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
+    if not libraries:
+        return skipped("libfaketime is not installed")
+
+    def play(stage: Stage) -> Finding:
+        shift = stage.folder / "shift"
+        shift.write_text("+0")
+        stage.env |= {
+            "LD_PRELOAD": str(libraries[0]),
+            "FAKETIME_TIMESTAMP_FILE": str(shift),
+            "FAKETIME_NO_CACHE": "1",
+            "FAKETIME_DONT_FAKE_MONOTONIC": "1",  # a real clock that is set back leaves the other as it is
+        }
+        driver = stage.start("--tracking", stage.sqlite())
+        stage.until(2)
+        with stage.fault():
+            shift.write_text("-2d")
+        driver.wait()
+        stage.again("--tracking", stage.sqlite())
+        days = {raw["finished"][:10] for raw in stage.records().values()}
+        missing = stage.sync(stage.sqlite())
+        return stage.finding(stage.says("run now"), more_lost=missing, more_wrong=len(days) < 2)
+
+    return staged(play, "--executor", "local")

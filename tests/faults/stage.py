@@ -9,6 +9,7 @@ import os
 import platform
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -26,11 +27,12 @@ from tests.toys import write_baseline, write_task
 ROOT = Path(__file__).resolve().parents[2]
 
 #: What every command here has in common.
-OPTIONS = ("--path", "toys", "--budget", "smoke", "--trust")
+OPTIONS = ("--path", "toys", "--budget", "smoke")
 
 #: A score that says when it begins and takes its time.
 SCORE = """import os, time
-        with open(os.environ["FAULTS_STARTS"], "a") as log: log.write(f"{subject.model.name} {subject.seed} {os.getpid()}\\n")
+        with open(os.environ["FAULTS_STARTS"], "a") as log:
+            log.write(f"{subject.model.name} {subject.seed} {os.getpid()}\\n")
         time.sleep(float(os.environ.get("FAULTS_PAUSE", "0")))"""
 
 #: Statuses that stand, and the files of a workspace that only a run in progress may have.
@@ -75,11 +77,12 @@ class Stage:
         arguments: Of every command: what is run, and how.
     """
 
-    def __init__(self, *arguments: str, seeds: int = 6, pause: float = 0.5) -> None:
+    def __init__(self, *arguments: str, seeds: int = 6, pause: float = 0.5, trust: bool = True) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="f-", dir="/tmp"))
         self.workspace, self.temporary = self.folder / "runs", self.folder / "tmp"
         self.temporary.mkdir()
         self.arguments = ["-t", "error", "-b", "toy", "--seeds", f"0-{seeds - 1}", *arguments]
+        self.arguments += ["--trust"] if trust else []
         self.drivers: list[Driver] = []
         self.kept: dict[str, bytes] = {}
         self.fault_at = 0.0
@@ -151,11 +154,23 @@ class Stage:
 
     def says(self, pattern: str) -> str:
         """Returns the first line of any command that matches, without what is of this machine and this moment."""
-        for driver in self.drivers:
-            for line in driver.said().splitlines():
-                if re.search(pattern, line):
-                    return self.plain(line)
-        return ""
+        lines = (line for driver in self.drivers for line in driver.said().splitlines())
+        return next((self.plain(line) for line in lines if re.search(pattern, line)), "")
+
+    def last(self, pattern: str) -> str:
+        """Returns the first line of the last command that matches."""
+        lines = self.drivers[-1].said().splitlines()
+        return next((self.plain(line) for line in lines if re.search(pattern, line)), "")
+
+    def sqlite(self) -> str:
+        """Returns the store of the stage's own workspace."""
+        return f"sqlite:///{self.workspace}/mlflow.db"
+
+    def sync(self, uri: str) -> int:
+        """Returns how many records a store lacked; it lacks none afterwards."""
+        command = [sys.executable, "-m", "suite", "sync", "--tracking", uri]
+        done = subprocess.run(command, cwd=self.folder, env=self.env, capture_output=True, text=True, check=True)
+        return int(done.stdout.split()[0])
 
     def plain(self, line: str) -> str:
         """Returns a line with the names of folders, hosts and processes replaced."""
@@ -186,7 +201,7 @@ class Stage:
         wrong = len(found.keys() - self.expected.keys())
         for cell, status in self.expected.items():
             raw = found.get(cell, {})
-            same = raw.get("metrics") == clean.get(cell, {}).get("metrics", {}) or cell[0] != "toy" and status == "ok"
+            same = cell not in clean or raw.get("metrics") == clean[cell]["metrics"]
             wrong += raw.get("status") != status or not same
         return wrong
 
@@ -214,7 +229,7 @@ class Stage:
         """Returns the seconds from the fault, or from the command's new start, to the next answer; None for none."""
         new = [p.stat().st_mtime for name, p in self.files().items() if name not in self.kept]
         later = sorted(when for when in new if when > self.fault_at)
-        if not later:
+        if not later or not self.fault_at:
             return None
         since = [self.fault_at, *(d.began for d in self.drivers if self.fault_at < d.began < later[0])]
         return later[0] - max(since)
@@ -231,7 +246,7 @@ class Stage:
     def close(self) -> None:
         """Ends what still runs and removes the folder."""
         for process in alive(self.folder):
-            send(process.pid, __import__("signal").SIGKILL)
+            send(process.pid, signal.SIGKILL)
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
