@@ -71,7 +71,7 @@ def _damaged(pattern: str, damage: Callable[[bytes], bytes], says: str, also: st
             stage.again()
         return stage.finding(stage.says(says))
 
-    return staged(play, "--executor", "local", seeds=2, pause=0.0)
+    return staged(play, "--executor", "local", seeds=3, pause=0.0)
 
 
 @row("a record cut short", quick=True)
