@@ -45,7 +45,7 @@ def driver_killed_guests() -> Finding:
     return staged(play, "--workers", "2", seeds=2, pause=2.0, trust=False)
 
 
-@row("Ctrl-C once")
+@row("Ctrl-C once", tested=True)
 def interrupted() -> Finding:
     return _interrupted(1)
 

@@ -45,23 +45,34 @@ class Finding:
 
 @dataclass(frozen=True)
 class Row:
-    """A fault: its name for the command line, what happens, and whether the tests play it by default."""
+    """A fault.
+
+    Attributes:
+        name: For the command line.
+        title: What happens.
+        play: Plays it.
+        tested: Whether the tests play it at all; a slow one is left to the script.
+        quick: Whether they do so by default.
+    """
 
     name: str
     title: str
     play: Callable[[], Finding]
+    tested: bool
     quick: bool
 
 
 ROWS: dict[str, Row] = {}
 
 
-def row(title: str, *, quick: bool = False) -> Callable[[Callable[[], Finding]], Callable[[], Finding]]:
+def row(
+    title: str, *, tested: bool = False, quick: bool = False
+) -> Callable[[Callable[[], Finding]], Callable[[], Finding]]:
     """Adds a function to the rows, under its own name."""
 
     def add(play: Callable[[], Finding]) -> Callable[[], Finding]:
         name = play.__name__
-        ROWS[name] = Row(name, title, play, quick)
+        ROWS[name] = Row(name, title, play, tested or quick, quick)
         return play
 
     return add

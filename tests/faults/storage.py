@@ -11,7 +11,7 @@ from tests.faults.findings import Finding, row, skipped
 from tests.faults.stage import Stage, staged
 
 
-@row("the workspace full")
+@row("the workspace full", tested=True)
 def workspace_full() -> Finding:
     def play(stage: Stage) -> Finding:
         stage.workspace.mkdir()
@@ -79,7 +79,7 @@ def record_cut() -> Finding:
     return _damaged("records/*.json", cut, "corrupt record")
 
 
-@row("a record with a flipped bit")
+@row("a record with a flipped bit", tested=True)
 def record_flipped() -> Finding:
     return _damaged("records/*.json", flipped, "corrupt record")
 
@@ -89,7 +89,7 @@ def checkpoint_cut() -> Finding:
     return _damaged("checkpoints/*/model.safetensors", cut, "corrupt checkpoint", "records/*.json")
 
 
-@row("a checkpoint with a flipped bit, and its records gone")
+@row("a checkpoint with a flipped bit, and its records gone", tested=True)
 def checkpoint_flipped() -> Finding:
     return _damaged("checkpoints/*/model.safetensors", flipped, "corrupt checkpoint", "records/*.json")
 
@@ -99,6 +99,6 @@ def values_cut() -> Finding:
     return _damaged("values/*.npz", cut, "corrupt values", calls=2)
 
 
-@row("values of single images with a flipped bit; the same command twice")
+@row("values of single images with a flipped bit; the same command twice", tested=True)
 def values_flipped() -> Finding:
     return _damaged("values/*.npz", flipped, "corrupt values", calls=2)

@@ -32,7 +32,7 @@ def over_time() -> Finding:
     return _play("Sleeper", "timeout", "sleeper", "--timeout", "12", loss="time.sleep(1000)")
 
 
-@row("a trial that hangs in C, with `--timeout`")
+@row("a trial that hangs in C, with `--timeout`", tested=True)
 def hanging_in_c() -> Finding:
     return _play("Hanging", "timeout", "hanging", "--timeout", "12", loss=HANG)
 

@@ -9,7 +9,7 @@ from tests.faults.findings import Finding, row
 from tests.faults.stage import Stage, staged
 
 
-@row("a worker killed (SIGKILL)")
+@row("a worker killed (SIGKILL)", tested=True)
 def worker_killed() -> Finding:
     def play(stage: Stage) -> Finding:
         driver = stage.start("--workers", "2")
