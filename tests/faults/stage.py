@@ -33,7 +33,8 @@ OPTIONS = ("--path", "toys", "--budget", "smoke")
 SCORE = """import os, time
         with open(os.environ["FAULTS_STARTS"], "a") as log:
             log.write(f"{subject.model.name} {subject.seed} {os.getpid()}\\n")
-        time.sleep(float(os.environ.get("FAULTS_PAUSE", "0")))"""
+        time.sleep(float(os.environ["FAULTS_PAUSE"]))
+        while os.path.exists(os.environ["FAULTS_HOLD"]): time.sleep(0.05)"""
 
 #: Statuses that stand, and the files of a workspace that only a run in progress may have.
 SETTLED, UNFINISHED = ("ok", "unsupported"), (".run-*", ".trial-*", ".*.tmp", "*/.*.tmp", "checkpoints/*/.*.tmp")
@@ -75,11 +76,13 @@ class Stage:
 
     Attributes:
         arguments: Of every command: what is run, and how.
+        hold: While this file is there no cell ends.
     """
 
     def __init__(self, *arguments: str, seeds: int = 6, pause: float = 0.5, trust: bool = True) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="f-", dir="/tmp"))
         self.workspace, self.temporary = self.folder / "runs", self.folder / "tmp"
+        self.hold = self.folder / "hold"
         self.temporary.mkdir()
         self.arguments = ["-t", "error", "-b", "toy", "--seeds", f"0-{seeds - 1}", *arguments]
         self.arguments += ["--trust"] if trust else []
@@ -94,6 +97,7 @@ class Stage:
             "OMP_NUM_THREADS": "1",
             "FAULTS_STARTS": str(self.folder / "starts.txt"),
             "FAULTS_PAUSE": str(pause),
+            "FAULTS_HOLD": str(self.hold),
         }
         self.env.pop("MLFLOW_TRACKING_URI", None)
         (self.folder / "starts.txt").touch()
