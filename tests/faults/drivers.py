@@ -11,17 +11,19 @@ from tests.faults.findings import Finding, row, skipped
 from tests.faults.processes import send
 from tests.faults.stage import Stage, staged
 
-#: How often the driver is killed, and the longest time that it is left alone.
-KILLS, LONGEST = 4, 16.0
+#: How often the driver is killed, and the longest time after its start, or after its first record.
+KILLS, LONGEST = 4, 2.0
 
 
 @row("the driver killed (SIGKILL) at random moments, four times")
 def driver_killed() -> Finding:
     def play(stage: Stage) -> Finding:
         moments = random.Random(0)
-        for _ in range(KILLS):
-            driver = stage.start()
-            time.sleep(moments.uniform(1.0, LONGEST))
+        for kill in range(KILLS):
+            driver, before = stage.start(), stage.answers()
+            if kill:  # the first one hits the start
+                stage.until(before + 1)
+            time.sleep(moments.uniform(0.0, LONGEST))
             with stage.fault():
                 send(driver.pid, signal.SIGKILL)
             driver.wait()
