@@ -95,11 +95,11 @@ def _unheld(folder: Path) -> Iterator[None]:
 
 
 def _end_users(folder: Path) -> None:
-    """Kills the processes of this user that have files open in a folder: what a killed process had started."""
+    """Kills the processes of this user that write to files of a folder: what a killed process had started."""
     import psutil
 
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):
             mine = process.uids().real == os.getuid() and process.pid != os.getpid()
-            if mine and any(Path(file.path).is_relative_to(folder) for file in process.open_files()):
+            if mine and any(f.mode != "r" and Path(f.path).is_relative_to(folder) for f in process.open_files()):
                 process.kill()
