@@ -60,7 +60,7 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def wait_for(condition: Callable[[], object], seconds: float = 120.0, what: str = "") -> None:
+def wait_for(condition: Callable[[], object], seconds: float = 300.0, what: str = "") -> None:
     """Waits until a condition holds.
 
     Raises:

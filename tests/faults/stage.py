@@ -60,7 +60,7 @@ class Driver:
     def pid(self) -> int:
         return self.process.pid
 
-    def wait(self, seconds: float = 240.0) -> int:
+    def wait(self, seconds: float = 480.0) -> int:
         """Waits for the command's end and returns its exit code."""
         return self.process.wait(seconds)
 
@@ -137,7 +137,7 @@ class Stage:
                 found[raw["baseline"], -1 if "conflict" in name else raw["seed"]] = raw
         return found
 
-    def until(self, records: int, driver: Driver | None = None, seconds: float = 120.0) -> None:
+    def until(self, records: int, driver: Driver | None = None, seconds: float = 300.0) -> None:
         """Waits for so many records with an answer."""
         watched = driver or self.drivers[-1]
         wait_for(lambda: self.answers() >= records or not watched.running(), seconds, f"{records} records")
