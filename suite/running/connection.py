@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from suite.errors import UserError
-from suite.files import TemporaryFolder
+from suite.files import TemporaryFolder, sweep_temporary
 from suite.running import likeness as likenesses
 from suite.running.executor import Execution
 from suite.running.likeness import likeness, refusal
@@ -19,6 +19,9 @@ from suite.running.ray_environment import load_ray, python_path
 
 #: Ray's own object store holds nothing but the trials' sources.
 OBJECT_STORE_BYTES = 256 * 2**20
+
+#: How long what was killed may take to be gone.
+GONE_SECONDS = 5.0
 
 #: How long a node may take to say what it has: its first worker imports the suite.
 ANSWER_SECONDS = 120.0
@@ -47,6 +50,7 @@ def _home() -> Iterator[Path]:
         yield folder.path
     finally:
         folder.close()
+        sweep_temporary()  # workers that were killed with their node have folders of their own
 
 
 def _start(execution: Execution, home: Path) -> None:
@@ -126,6 +130,7 @@ def _kill(processes: list[Any]) -> None:
     for process in processes:
         with contextlib.suppress(psutil.Error):
             process.kill()
+    psutil.wait_procs(processes, timeout=GONE_SECONDS)
 
 
 def kill_node() -> None:

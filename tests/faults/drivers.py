@@ -113,7 +113,7 @@ def clock_set_back() -> Finding:
         stage.env |= {
             "LD_PRELOAD": str(libraries[0]),
             "FAKETIME_TIMESTAMP_FILE": str(shift),
-            "FAKETIME_NO_CACHE": "1",
+            "FAKETIME_CACHE_DURATION": "1",
             "FAKETIME_DONT_FAKE_MONOTONIC": "1",  # a real clock that is set back leaves the other as it is
         }
         driver = stage.start("--tracking", stage.sqlite())
