@@ -5,7 +5,8 @@
 
 A toy that is not trained and a task that returns a constant leave what the machinery costs: the plan, Ray, the
 records. Seconds of the driver's processor stand beside the wall's, so that other work on the machine shows little:
-a driver cannot end more trials a second than one over its seconds for each.
+a driver cannot end more trials a second than one over its seconds for each. Whether these grow with the number of
+trials shows in the first fifth of a run against its last.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psutil
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -68,11 +70,13 @@ def run(trials: int, folder: Path, workers: int, profile: Path | None) -> dict[s
     with (folder / "log").open("w") as log:
         driver = psutil.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log)
     peak, spent = _watched(driver)
+    at, seconds = zip(*spent, strict=True)
     wall = time.time() - began
     ended = sorted(path.stat().st_mtime for path in (folder / "runs" / "records").glob("*.json"))
     if driver.returncode or len(ended) != trials:
         raise RuntimeError((folder / "log").read_text()[-2000:])
     part = max(2, int(SHARE * trials))
+    cpu = np.interp([ended[0], ended[part - 1], ended[-part], ended[-1]], at, seconds)
     return {
         "trials": trials,
         "workers": workers,
@@ -81,18 +85,22 @@ def run(trials: int, folder: Path, workers: int, profile: Path | None) -> dict[s
         "trials_per_second": round((trials - 1) / (ended[-1] - ended[0]), 2),
         "trials_per_second_first_fifth": round((part - 1) / (ended[part - 1] - ended[0]), 2),
         "trials_per_second_last_fifth": round((part - 1) / (ended[-1] - ended[-part]), 2),
-        "driver_cpu_seconds_per_trial": round(spent / trials, 4),
+        "driver_cpu_seconds_per_trial": round((cpu[3] - cpu[0]) / (trials - 1), 4),
+        "driver_cpu_seconds_per_trial_first_fifth": round((cpu[1] - cpu[0]) / (part - 1), 4),
+        "driver_cpu_seconds_per_trial_last_fifth": round((cpu[3] - cpu[2]) / (part - 1), 4),
+        "driver_cpu_seconds_around_trials": round(seconds[-1] - cpu[3] + cpu[0], 1),
         "driver_peak_mib": round(peak / 2**20),
     }
 
 
-def _watched(driver: psutil.Popen) -> tuple[int, float]:
-    """Waits for a process; returns the most memory that it held, in bytes, and its processor's seconds."""
-    peak, spent = 0, 0.0
+def _watched(driver: psutil.Popen) -> tuple[int, list[tuple[float, float]]]:
+    """Waits for a process; returns the most memory that it held, in bytes, and (time, its processor's seconds)."""
+    peak, spent = 0, [(time.time(), 0.0)]
     while driver.poll() is None:
         try:
             times = driver.cpu_times()
-            peak, spent = max(peak, driver.memory_info().rss), times.user + times.system
+            peak = max(peak, driver.memory_info().rss)
+            spent.append((time.time(), times.user + times.system))
         except psutil.Error:
             break
         time.sleep(0.1)
