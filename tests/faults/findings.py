@@ -14,6 +14,9 @@ RESULTS, PAGE = ROOT / "results" / "faults.json", ROOT / "docs" / "faults.md"
 #: The table stands between these lines of the page.
 BEGIN, END = "<!-- begin: python -m tests.faults -->", "<!-- end -->"
 
+#: Characters of a line that the table shows.
+LONGEST = 180
+
 
 @dataclass
 class Finding:
@@ -108,5 +111,6 @@ def _cells(found: Finding) -> str:
     if found.skipped:
         return f"| | | | | not run: {found.skipped}"
     seconds = "" if found.seconds is None else f"{found.seconds:.0f}" if found.seconds >= 10 else f"{found.seconds:.1f}"
-    said = found.says.replace("|", r"\|").replace("`", "'")
+    said = found.says if len(found.says) <= LONGEST else f"{found.says[:LONGEST]}…"
+    said = said.replace("|", r"\|").replace("`", "'")
     return f"{found.lost} | {found.wrong} | {found.redone} | {seconds} | {len(found.left)} | `{said}`"

@@ -29,12 +29,12 @@ ROOT = Path(__file__).resolve().parents[2]
 #: What every command here has in common.
 OPTIONS = ("--path", "toys", "--budget", "smoke")
 
-#: A score that says when it begins and takes its time, by a call that a clock that is set back leaves alone.
-SCORE = """import os, select
+#: A score that says when it begins and takes its time.
+SCORE = """import os, time
         with open(os.environ["FAULTS_STARTS"], "a") as log:
             log.write(f"{subject.model.name} {subject.seed} {os.getpid()}\\n")
-        select.select([], [], [], float(os.environ["FAULTS_PAUSE"]))
-        while os.path.exists(os.environ["FAULTS_HOLD"]): select.select([], [], [], 0.05)"""
+        time.sleep(float(os.environ["FAULTS_PAUSE"]))
+        while os.path.exists(os.environ["FAULTS_HOLD"]): time.sleep(0.05)"""
 
 #: Statuses that stand, and the files of a workspace that only a run in progress may have.
 SETTLED, UNFINISHED = ("ok", "unsupported"), (".run-*", ".trial-*", ".*.tmp", "*/.*.tmp", "checkpoints/*/.*.tmp")
@@ -46,10 +46,11 @@ GRACE = 5.0
 class Driver:
     """One call of ``suite run``; what it prints goes to files, so that nobody has to read along."""
 
-    def __init__(self, stage: Stage, arguments: Sequence[str], wrapper: Sequence[str]) -> None:
+    def __init__(self, stage: Stage, arguments: Sequence[str], code: str) -> None:
         number = len(stage.drivers)
         self.out, self.err = stage.folder / f"out-{number}.txt", stage.folder / f"err-{number}.txt"
-        command = [*wrapper, sys.executable, "-m", "suite", "run", *OPTIONS, *arguments]
+        program = ["-c", f"{code}\nfrom suite.cli.app import command; command()"] if code else ["-m", "suite"]
+        command = [sys.executable, *program, "run", *OPTIONS, *arguments]
         with self.out.open("w") as out, self.err.open("w") as err:
             self.process = subprocess.Popen(
                 command, cwd=stage.folder, env=stage.env, stdout=out, stderr=err, start_new_session=True
@@ -111,17 +112,17 @@ class Stage:
         for _, seed in list(self.expected):
             self.expected[name.lower(), seed] = status
 
-    def start(self, *more: str, wrapper: Sequence[str] = ()) -> Driver:
-        """Starts the command."""
+    def start(self, *more: str, code: str = "") -> Driver:
+        """Starts the command, after some code in its process."""
         if not any(a == "--tracking" for a in [*self.arguments, *more]):
             more = (*more, "--tracking", "off")
-        driver = Driver(self, [*self.arguments, *more], wrapper)
+        driver = Driver(self, [*self.arguments, *more], code)
         self.drivers.append(driver)
         return driver
 
-    def again(self, *more: str, wrapper: Sequence[str] = ()) -> Driver:
+    def again(self, *more: str, code: str = "") -> Driver:
         """Runs the same command to its end."""
-        driver = self.start(*more, wrapper=wrapper)
+        driver = self.start(*more, code=code)
         driver.wait()
         return driver
 
@@ -180,6 +181,7 @@ class Stage:
         """Returns a line with the names of folders, hosts and processes replaced."""
         line = line.replace(str(self.folder), "DIR")
         line = re.sub(r"process \d+", "process PID", line)
+        line = re.sub(r"\b[0-9a-f]{32}\b", "KEY", line)
         line = re.sub(r":\d{4,5}\b", ":PORT", line.replace(platform.node(), "HOST"))
         return " ".join(re.sub(r"\b(?:\d{1,3}\.){3}\d{1,3}\b", "ADDRESS", line).split())
 
