@@ -1,12 +1,16 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+import tempfile
+import time
 from pathlib import Path
 
 import pytest
 
 from suite.errors import UserError
-from suite.files import PACKAGE, write_atomically
+from suite.files import PACKAGE, TEMPORARY, TemporaryFolder, sweep_temporary, write_atomically
 
 
 def test_the_package_s_folder_holds_the_package() -> None:
@@ -58,3 +62,53 @@ def test_a_folder_that_is_a_file_is_the_users_to_mend(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(UserError, match="cannot write to"):
         write_atomically(tmp_path / "file" / "inside", b"x")
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where folders for temporary files lie in this test."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    return tmp_path
+
+
+#: Makes a folder, starts a process that has a file open there, and says so.
+HOLDER = """import subprocess, sys, time
+from suite.files import TemporaryFolder
+folder = TemporaryFolder()
+code = f"import time; file = open({str(folder.path / 'log')!r}, 'w'); time.sleep(1000)"
+child = subprocess.Popen([sys.executable, "-c", code])
+while not (folder.path / "log").exists(): time.sleep(0.01)
+print(folder.path, child.pid, flush=True)
+time.sleep(1000)
+"""
+
+
+def test_a_folder_of_a_killed_process_and_what_it_had_started_go_with_the_next_one(home: Path) -> None:
+    environment = os.environ | {"TMPDIR": str(home), "PYTHONPATH": str(PACKAGE.parent)}
+    process = subprocess.Popen([sys.executable, "-c", HOLDER], env=environment, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    path, child = process.stdout.readline().split()
+    sweep_temporary()
+    assert (Path(path) / "log").exists()  # its process is alive
+    process.kill()
+    process.wait()
+    folder = TemporaryFolder()
+    assert list(home.iterdir()) == [folder.path]
+    end = time.monotonic() + 20
+    while Path(f"/proc/{child}").exists() and time.monotonic() < end:
+        time.sleep(0.02)
+    assert not Path(f"/proc/{child}").exists()
+    folder.close()
+    assert list(home.iterdir()) == []
+
+
+def test_what_is_not_a_folder_of_a_killed_process_is_left_alone(home: Path) -> None:
+    (home / f"{TEMPORARY}other").mkdir()
+    (home / f"{TEMPORARY}link").symlink_to(home / f"{TEMPORARY}other")
+    folder = TemporaryFolder()
+    sweep_temporary()
+    assert folder.path.is_dir()
+    assert (home / f"{TEMPORARY}other").is_dir() and (home / f"{TEMPORARY}link").is_symlink()
+    folder.close()
+    folder.close()
+    assert not folder.path.exists()

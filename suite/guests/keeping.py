@@ -45,7 +45,7 @@ def end(sitting: int) -> None:
                 os.kill(-1, signal.SIGKILL)  # all else in this namespace
     from suite.plugins import loading
 
-    kept = [Path(folder.name) for folder in loading._folders]
+    kept = [folder.path for folder in loading._folders]
     for entry in Path(tempfile.gettempdir()).glob("*"):
         if entry in kept:
             continue

@@ -23,6 +23,7 @@ from typing import Any
 from torch import Tensor
 
 from suite.errors import ContractError
+from suite.files import TemporaryFolder
 from suite.guests import containment
 from suite.guests.wire import MOST_BYTES, Closed, Frame, TimedOut, WireError, receive, send
 
@@ -93,14 +94,14 @@ class Room:
         inner = [sys.executable, "-m", "suite.guests.player", str(there.fileno())]
         inner.append("filtered" if walls.filter else "open")
         self._log = tempfile.TemporaryFile()  # noqa: SIM115  # as long as the room
-        self._scratch = tempfile.TemporaryDirectory(prefix="latent-suite-", ignore_cleanup_errors=True)
+        self._scratch = TemporaryFolder()
         self._process = subprocess.Popen(
             containment.command(walls, inner),
             pass_fds=[there.fileno()],
             stdin=subprocess.DEVNULL,
             stdout=self._log,
             stderr=self._log,
-            env={**containment.environment(), "TMPDIR": self._scratch.name},
+            env={**containment.environment(), "TMPDIR": str(self._scratch.path)},
             cwd="/",
             start_new_session=True,
         )
@@ -188,7 +189,7 @@ class Room:
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
         self._log.close()
-        self._scratch.cleanup()
+        self._scratch.close()
 
     def last_words(self) -> str:
         """Returns the last line that was printed inside."""

@@ -221,7 +221,9 @@ def _cells(selection: Selection, tasks: Resolved, baselines: Resolved, hashes: M
 def _look_up(plan: Plan, cells: Sequence[Cell], infos: Mapping[str, DatasetInfo]) -> Plan:
     """Returns the plan with the state of every cell. The whole history is read only where there is something to run."""
     known = records.read_keys(plan.workspace, (cell.key for cell in cells), plan.warnings)
-    complete = all(cell.key in known and not _runs(known[cell.key], plan.selection.retry) for cell in cells)
+    lost = records.lost_values(plan.workspace)
+    again = {key for key, raw in known.items() if key[:32] in lost or _runs(raw, plan.selection.retry)}
+    complete = all(cell.key in known and cell.key not in again for cell in cells)
     history = [] if complete else records.read_raw([plan.workspace], plan.warnings)
     latest = {_names(raw): raw for raw in sorted(history, key=lambda raw: raw["finished"])}
     previous = {
@@ -231,6 +233,8 @@ def _look_up(plan: Plan, cells: Sequence[Cell], infos: Mapping[str, DatasetInfo]
     for cell in cells:
         refusal = _refusal(plan.tasks[cell.task], plan.baselines[cell.baseline], infos[cell.dataset])
         state, reason, run = _state(cell, refusal, known.get(cell.key), previous.get(cell.key), plan.selection.retry)
+        if state == "done" and cell.key in again:
+            state, reason, run = "missing", "its values of single images were corrupt", True
         looked_up.append(dataclasses.replace(cell, state=state, reason=reason, run=run))
     return dataclasses.replace(plan, cells=looked_up, history=history, previous=previous)
 

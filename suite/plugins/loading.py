@@ -16,13 +16,13 @@ import importlib.machinery
 import importlib.util
 import inspect
 import sys
-import tempfile
 import traceback
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from suite.errors import UserError, nearest
+from suite.files import TemporaryFolder
 from suite.plugins.closure import BUILT_IN, ENGINE
 from suite.plugins.source import Source
 from suite.plugins.syntax import FACES, bare_text
@@ -30,7 +30,7 @@ from suite.plugins.syntax import FACES, bare_text
 PREFIX = "suite_source_"
 
 #: The folder of this process, removed when it ends.
-_folders: list[tempfile.TemporaryDirectory[str]] = []
+_folders: list[TemporaryFolder] = []
 
 #: File that was written -> as the user knows it, and line there -> line in the user's file.
 _written: dict[str, tuple[str, dict[int, int]]] = {}
@@ -68,8 +68,8 @@ def prepare(source: Source) -> str:
     name = f"{PREFIX}{source.digest[:12]}_{digest.hexdigest()[:12]}"
     if name not in sys.modules:
         if not _folders:
-            _folders.append(tempfile.TemporaryDirectory(prefix="latent-suite-", ignore_cleanup_errors=True))
-        folder = Path(_folders[0].name) / name
+            _folders.append(TemporaryFolder())
+        folder = _folders[0].path / name
         for path, (data, lines) in written.items():
             (folder / path).parent.mkdir(parents=True, exist_ok=True)
             (folder / path).write_bytes(data)

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from suite.errors import UserError
-from suite.records.store import pictures_path, record_path, values_path
+from suite.records.store import pictures_path, record_path
+from suite.records.values import values_path
 
 #: The parts of a workspace.
 PARTS = ("records", "values", "pictures", "checkpoints", "tuning", "artifacts", "mlflow.db")

@@ -12,6 +12,7 @@ from suite.records import arrays
 from suite.records import store as records
 from suite.records.agreement import differs
 from suite.records.record import Record
+from suite.records.values import load_values, values_path, write_values
 
 #: Bytes of a picture.
 MOST_PICTURE = 20_000_000
@@ -77,8 +78,8 @@ def merge(
 
 def _copy_all_values(folders: Sequence[str | Path], workspace: str | Path, key: str, warnings: list[str]) -> None:
     """Copies a record's values from the first folder that has them, where the workspace has none."""
-    target = records.values_path(workspace, key)
-    source = next((path for folder in folders if (path := records.values_path(folder, key)).exists()), None)
+    target = values_path(workspace, key)
+    source = next((path for folder in folders if (path := values_path(folder, key)).exists()), None)
     if source is None or target.exists():
         return
     if records.is_link(source):
@@ -113,13 +114,13 @@ def _copy_pictures(folders: Sequence[str | Path], workspace: str | Path, record:
 
 def _copy_values(folders: Sequence[str | Path], workspace: str | Path, record: Record, patterns: Sequence[str]) -> None:
     """Adds the per-image values of a record's ranked metric, and of those that match, to what the workspace has."""
-    there = records.load_values(workspace, record.key)
+    there = load_values(workspace, record.key)
     found = dict(there)
     for folder in folders:
-        if records.is_link(records.values_path(folder, record.key)):
+        if records.is_link(values_path(folder, record.key)):
             continue
-        for name, values in records.load_values(folder, record.key).items():
+        for name, values in load_values(folder, record.key).items():
             if name in record.metrics and any(fnmatchcase(name, p) for p in (record.primary, *patterns)):
                 found.setdefault(name, values)
     if found.keys() > there.keys():
-        records.write_values(workspace, record.key, found)
+        write_values(workspace, record.key, found)

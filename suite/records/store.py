@@ -1,4 +1,4 @@
-"""The files of a workspace: records written atomically and read back whatever their age, values, pictures.
+"""The files of a workspace: records written atomically and read back whatever their age, and pictures.
 
 Of a key, file names hold 32 characters: ``records/<key>.json``, ``values/<key>.npz``, ``pictures/<key>/<name>.png``. A
 folder of published records may also hold the JSON files directly.
@@ -10,27 +10,23 @@ import contextlib
 import dataclasses
 import gc
 import hashlib
-import io
 import itertools
 import json
 import logging
 import os
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import orjson
 
 from suite.errors import UserError
 from suite.files import write_atomically
-from suite.records import arrays, schema
+from suite.records import schema
 from suite.records.agreement import alarm, differs
 from suite.records.record import SCHEMA, SETTLED, Record, readable
 from suite.records.schema import Malformed
-
-if TYPE_CHECKING:
-    import numpy as np
 
 #: Field of a record's file that is no field of the record: SHA-256 over the JSON of all others. Older files lack it.
 CHECKSUM = "sha256"
@@ -57,50 +53,9 @@ def record_path(workspace: str | Path, key: str) -> Path:
     return Path(workspace) / "records" / f"{key[:32]}.json"
 
 
-def values_path(workspace: str | Path, key: str) -> Path:
-    """Where a cell's per-image values and curves lie (npz)."""
-    return Path(workspace) / "values" / f"{key[:32]}.npz"
-
-
 def pictures_path(workspace: str | Path, key: str) -> Path:
     """The folder of a cell's pictures."""
     return Path(workspace) / "pictures" / key[:32]
-
-
-def load_values(
-    workspace: str | Path, key: str, names: Collection[str] | None = None, prefix: str = ""
-) -> dict[str, np.ndarray]:
-    """Returns a cell's arrays by name (curves as ``curve/<name>``); empty where they are missing or unreadable.
-
-    Args:
-        workspace: The folder that may hold them.
-        key: The cell's.
-        names: The arrays to read; None reads all.
-        prefix: What the names of the arrays to read begin with.
-    """
-    path = values_path(workspace, key)
-    if not path.exists():
-        return {}
-    try:
-        found = arrays.read(path, names)
-        return {name: array for name, array in found.items() if name.startswith(prefix)}
-    except arrays.Unreadable as error:
-        _log.warning("unreadable values %s: %s", path, error)
-        return {}
-
-
-def load_curves(workspace: str | Path, key: str) -> dict[str, np.ndarray]:
-    """Returns a cell's curves by name, each (steps, 2): step and value; empty where there are none."""
-    return {n.removeprefix("curve/"): curve for n, curve in load_values(workspace, key, prefix="curve/").items()}
-
-
-def write_values(workspace: str | Path, key: str, values: Mapping[str, np.ndarray]) -> None:
-    """Writes a cell's arrays beside its record, atomically."""
-    import numpy as np
-
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, **values)  # type: ignore[arg-type]
-    write_atomically(values_path(workspace, key), buffer.getvalue())
 
 
 def write(workspace: str | Path, record: Record) -> Path:
@@ -246,7 +201,7 @@ def _read(path: str, warnings: list[str]) -> dict[str, Any] | None:
         if not path.rpartition("/")[2].startswith(raw["key"][:32]):
             raise Malformed("its file is named by another key")
     except Malformed as error:
-        aside = _set_aside(Path(path))
+        aside = set_aside(Path(path))
         warnings.append(f"corrupt record {path} ({schema.clean(str(error))}): {aside}; its cell counts as missing")
         return None
     return raw
@@ -278,7 +233,8 @@ def _parse(path: str) -> dict[str, Any]:
     return fields if fields.keys() == _FIELDS else vars(Record(**fields))
 
 
-def _set_aside(path: Path) -> str:
+def set_aside(path: Path) -> str:
+    """Renames a corrupt file to ``*.corrupt``; returns what became of it, in a few words."""
     try:
         path.replace(f"{path}.corrupt")
     except OSError as error:

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 from suite.running import likeness as likenesses
 from suite.running import limits, parcels
 from suite.running.apart import RUNS, Apart
-from suite.running.connection import connected, kill_node, parts
+from suite.running.connection import connected, end_worker, kill_node, parts
+from suite.running.deadline import Deadline, Worker
 from suite.running.executor import Execution, Observer, Tally
 from suite.running.interrupt import interruptible
 from suite.running.likeness import likeness, refusal
@@ -106,13 +107,14 @@ def _fit(
     folder = str(scratch) if apart is None else ""
     function = tune.with_parameters(_compared(), trials=parcel, scratch=folder, memory=execution.memory)
     resources = {"cpu": execution.threads, "gpu": execution.gpus_per_trial}
-    watch = _callback(tallies, scratch, apart)
+    watch = _callback(tallies, scratch, apart, Deadline(execution.timeout))
     tuner = tune.Tuner(
         tune.with_resources(function, resources),
         param_space={"trial": tune.grid_search(list(range(len(tallies))))},
         tune_config=tune.TuneConfig(
             reuse_actors=not execution.fresh,
             max_concurrent_trials=execution.workers if remote else execution.at_once,
+            scheduler=_scheduler(),
         ),
         run_config=tune.RunConfig(name="tune", storage_path=str(scratch), verbose=0, callbacks=[watch]),
     )
@@ -124,6 +126,21 @@ def _fit(
         if watch.failure is not None:
             raise watch.failure
     return None
+
+
+def _scheduler() -> Any:
+    """Returns what says which trial is next: the first that waits.
+
+    Tune's own looks through the trials that have ended as well, at every step: at ten thousand it did little else.
+    """
+    base: Any = load_tune().schedulers.FIFOScheduler
+
+    class First(base):
+        def choose_trial_to_run(self, tune_controller: Any) -> Any:
+            waiting = [trial for trial in tune_controller.get_live_trials() if trial.status == "PENDING"]
+            return min(waiting, key=lambda trial: int(trial.config["trial"]), default=None)
+
+    return First()
 
 
 def _compared() -> Callable[..., None]:
@@ -170,8 +187,8 @@ def _note(scratch: Path, index: int) -> Path:
     return scratch / f"trial-{index}.txt"
 
 
-def _callback(tallies: Sequence[Tally], scratch: Path, apart: Apart | None) -> Any:
-    """Returns the Tune callback that passes on what the trials report."""
+def _callback(tallies: Sequence[Tally], scratch: Path, apart: Apart | None, deadline: Deadline) -> Any:
+    """Returns the Tune callback that passes on what the trials report, and ends workers that no longer end them."""
     from suite.records import Record
 
     tune = load_tune()
@@ -181,7 +198,9 @@ def _callback(tallies: Sequence[Tally], scratch: Path, apart: Apart | None) -> A
         failure: BaseException | None = None
 
         def on_trial_result(self, iteration: int, trials: list, trial: Any, result: dict, **info: Any) -> None:
-            tally = tallies[trial.config["trial"]]
+            index = trial.config["trial"]
+            tally = tallies[index]
+            deadline.began(index, Worker(result.get("node_ip", ""), result.get("pid", 0)))
             with self.fatal():
                 tally.on(result.get("node", ""), result.get("hostname", ""))
                 parcels.unpack(tally.trial.workspace, result.pop("files", []))  # Tune keeps the last result
@@ -194,16 +213,24 @@ def _callback(tallies: Sequence[Tally], scratch: Path, apart: Apart | None) -> A
                 elif "record" in result:
                     tally.record(Record(**json.loads(result["record"])))
 
+        def on_step_end(self, iteration: int, trials: list, **info: Any) -> None:
+            for worker in deadline.overdue().values():
+                end_worker(worker.address, worker.pid)
+
         def on_trial_complete(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
+            deadline.ended(trial.config["trial"])
             with self.fatal():
                 tallies[trial.config["trial"]].close()
 
         def on_trial_error(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
             index = trial.config["trial"]
             tally = tallies[index]
+            deadline.ended(index)
             with self.fatal():
                 error = _error(trial)
-                if _node_died(error, apart, tally, index, _note(scratch, index)):
+                if reason := deadline.reasons.get(index):
+                    tally.close("killed", f"machine {tally.host}: {reason}")
+                elif _node_died(error, apart, tally, index, _note(scratch, index)):
                     tally.lose(1 if apart is None else RUNS)
                 else:
                     tally.close(*_cause(error, _note(scratch, index), tally))

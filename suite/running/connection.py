@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from suite.errors import UserError
-from suite.files import PACKAGE
+from suite.files import PACKAGE, TemporaryFolder, sweep_temporary
 from suite.running.executor import Execution
 from suite.running.ray_environment import load_ray, python_path
 
@@ -21,6 +21,9 @@ OBJECT_STORE_BYTES = 256 * 2**20
 
 #: The execution for which this process has started a Ray of its own, while it lasts.
 _own: list[Execution] = []
+
+#: How long what was killed may take to be gone.
+GONE_SECONDS = 5.0
 
 
 @contextlib.contextmanager
@@ -40,8 +43,8 @@ def connected(execution: Execution, scratch: Path | None = None) -> Iterator[boo
     if ray.is_initialized():
         yield not _own
         return
-    with _ended():
-        _start(execution, scratch)
+    with _home() as home, _ended():
+        _start(execution, scratch, home)
         _own.extend([] if execution.address else [execution])
         try:
             yield bool(execution.address)
@@ -49,8 +52,24 @@ def connected(execution: Execution, scratch: Path | None = None) -> Iterator[boo
             _own.clear()
 
 
-def _start(execution: Execution, scratch: Path | None) -> None:
+@contextlib.contextmanager
+def _home() -> Iterator[Path]:
+    """Yields the folder for the sockets and logs of a Ray of our own, which Ray itself would leave behind."""
+    folder = TemporaryFolder(os.environ.get("RAY_TMPDIR"))
+    try:
+        yield folder.path
+    finally:
+        folder.close()
+        sweep_temporary()  # workers that were killed with their node have folders of their own
+
+
+def _start(execution: Execution, scratch: Path | None, home: Path) -> None:
     """Starts Ray or joins one.
+
+    Args:
+        execution: The options.
+        scratch: See ``connected``.
+        home: Takes the files of a Ray that is started.
 
     Raises:
         UserError: If it does not start, or nobody answers at the address.
@@ -69,6 +88,7 @@ def _start(execution: Execution, scratch: Path | None) -> None:
                 num_cpus=execution.at_once * execution.threads,
                 object_store_memory=OBJECT_STORE_BYTES,
                 include_dashboard=False,
+                _temp_dir=str(home),
                 **quiet,
             )
     except (ConnectionError, RuntimeError, ValueError, TimeoutError, OSError) as error:
@@ -134,6 +154,7 @@ def _kill(processes: list[Any]) -> None:
     for process in processes:
         with contextlib.suppress(psutil.Error):
             process.kill()
+    psutil.wait_procs(processes, timeout=GONE_SECONDS)
 
 
 def kill_node() -> None:
@@ -184,3 +205,23 @@ def parts() -> dict[str, tuple[str, int]]:
         if node["NodeID"] == context.get_node_id():
             found["Ray's daemon on this machine"] = (node["NodeManagerAddress"], int(node["NodeManagerPort"]))
     return found
+
+
+def end_worker(address: str, pid: int) -> None:
+    """Kills a worker that answers nobody, from beside it: a task on its node does, which is not waited for."""
+    ray = load_ray()
+
+    def end() -> None:
+        import contextlib
+
+        import psutil
+
+        with contextlib.suppress(psutil.Error):
+            worker = psutil.Process(pid)
+            if worker.name().startswith("ray::"):
+                worker.kill()
+
+    for node in ray.nodes():
+        if node["Alive"] and node["NodeManagerAddress"] == address:
+            there = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+            ray.remote(num_cpus=0, max_retries=0)(end).options(scheduling_strategy=there).remote()

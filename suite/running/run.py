@@ -15,6 +15,7 @@ from rich.console import Console
 
 from suite import records
 from suite.errors import UserError
+from suite.files import sweep_temporary
 from suite.planning import Plan, Selection, Trial, longest_first, make_plan
 from suite.plugins import tuned_trials
 from suite.running.executor import Execution, Observer, run_local
@@ -109,6 +110,7 @@ def execute(
     plan = make_plan(selection)
     outcome = Outcome(plan, warnings=list(plan.warnings))
     trials, refusals = longest_first(plan), plan.refusals()
+    sweep_temporary()
     if trials or refusals:
         with interruptible(), locked(Path(plan.workspace)):
             for refusal in refusals:

@@ -12,7 +12,8 @@ from suite.boards.frame import load_records
 from suite.boards.pairs import pairs_of
 from suite.boards.per_image import PerImage
 from suite.boards.rows import Row, rows_of
-from suite.records.store import pictures_path, write_values
+from suite.records.store import pictures_path
+from suite.records.values import write_values
 from tests.factories import record, write_records
 
 

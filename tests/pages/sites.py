@@ -11,7 +11,8 @@ from suite.boards.board import board, measured
 from suite.boards.frame import load_records
 from suite.pages.render import find_anchors
 from suite.pages.site.writing import write_site
-from suite.records.store import pictures_path, write_values
+from suite.records.store import pictures_path
+from suite.records.values import write_values
 from tests.factories import METRICS, record, write_records
 from tests.pages.shown import everything
 

@@ -212,6 +212,11 @@ def test_values_and_curves_come_back_by_name_and_damage_reads_as_none(tmp_path: 
     loaded = records.load_values(tmp_path, KEY)
     assert sorted(loaded) == ["curve/loss", "nats"]
     assert loaded["nats"].tolist() == [0, 1, 2]
+    assert records.lost_values(tmp_path) == set()
     path.write_bytes(path.read_bytes()[:50])
     assert records.load_values(tmp_path, KEY) == {}
     assert records.load_values(tmp_path, "f" * 64) == {}
+    assert path.with_name(f"{path.name}.corrupt").exists() and not path.exists()
+    assert records.lost_values(tmp_path) == {KEY[:32]}
+    records.write_values(tmp_path, KEY, loaded)
+    assert records.lost_values(tmp_path) == set()

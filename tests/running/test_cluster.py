@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,7 +20,7 @@ from suite.planning.cells import Trial
 from suite.planning.plan import make_plan
 from suite.planning.selection import Selection
 from suite.records.record import Record
-from suite.running.cluster import run_ray
+from suite.running.cluster import _scheduler, run_ray
 from suite.running.connection import _knock, _refusal, connected
 from suite.running.executor import Execution
 from suite.running.likeness import likeness
@@ -141,6 +142,14 @@ def test_fresh_gives_each_trial_a_process_of_its_own(tmp_path: Path, monkeypatch
     found = run(tmp_path, select(tmp_path, ("toy",), ("error",), 2), workers=1, fresh=True)
     assert found.outcomes("toy") == ["ok", "ok"]
     assert len(set(found.workers.values())) == 2
+
+
+def test_the_first_trial_that_waits_is_next_whatever_has_ended() -> None:
+    statuses = ["RUNNING", *["PENDING"] * 10]
+    trials = [SimpleNamespace(status=status, config={"trial": i}) for i, status in enumerate(statuses)]
+    controller = SimpleNamespace(get_live_trials=lambda: trials[::-1])
+    assert _scheduler().choose_trial_to_run(controller).config["trial"] == 1
+    assert _scheduler().choose_trial_to_run(SimpleNamespace(get_live_trials=lambda: trials[:1])) is None
 
 
 def test_what_no_node_can_hold_is_refused_at_once(tmp_path: Path) -> None:

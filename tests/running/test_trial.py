@@ -417,6 +417,23 @@ def test_failed_cells_run_again_only_on_request_and_killed_ones_by_themselves(be
     assert bench.outcome.ran == 2
 
 
+def test_a_cell_whose_values_were_found_corrupt_is_measured_again_and_gets_them_back(bench: Bench) -> None:
+    write_baseline(bench.toys, "Toy")
+    (raw,) = bench.run("toy")
+    path = records.values_path(bench.workspace, raw["key"])
+    kept = path.read_bytes()
+    path.write_bytes(kept[: len(kept) // 2])
+    bench.run("toy")
+    assert bench.outcome.ran == 0  # nobody has read them yet
+    assert records.load_values(bench.workspace, raw["key"]) == {}
+    (again,) = bench.run("toy")
+    assert (bench.outcome.ran, bench.outcome.plan.cells[0].reason) == (1, "its values of single images were corrupt")
+    assert again["metrics"] == raw["metrics"]
+    assert records.load_values(bench.workspace, raw["key"])["error"].tolist()
+    bench.run("toy")
+    assert bench.outcome.ran == 0
+
+
 def test_without_mlflow_the_run_goes_on_with_a_warning(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     write_baseline(bench.toys, "Toy")
     monkeypatch.setitem(__import__("sys").modules, "mlflow", None)

@@ -17,7 +17,8 @@ import pytest
 from suite import tracking
 from suite.errors import UserError
 from suite.records.record import Record
-from suite.records.store import pictures_path, values_path, write
+from suite.records.store import pictures_path, write
+from suite.records.values import values_path
 from suite.tracking import mirror
 
 

@@ -1,0 +1,1 @@
+"""Faults played to whole runs: what each costs, what it leaves, and what a user sees. ``python -m tests.faults``."""
