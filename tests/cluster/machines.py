@@ -1,7 +1,7 @@
 """Machines with addresses, names, processes and temporary files of their own, out of Linux namespaces.
 
-All of them lie in one outer set of namespaces, which the kernel takes down with its first process: however that ends, no
-process, interface or mount is left. It needs no rights where the kernel lets users make namespaces.
+All of them lie in one outer set of namespaces, which the kernel takes down with its first process: however that ends,
+no process, interface or mount is left. It needs no rights where the kernel lets users make namespaces.
 """
 
 from __future__ import annotations

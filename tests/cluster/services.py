@@ -87,15 +87,17 @@ class Services:
         return self._logs / f"{machine}.log"
 
     def wait(self, name: str, machine: Machine, process: subprocess.Popen) -> None:
-        """Waits until the service's health check passes.
+        """Waits until the service's health check passes; a service that ends is started again, as Compose would.
 
         Raises:
-            RuntimeError: If its process ends, or it does not in time.
+            RuntimeError: If it does not pass in time.
         """
         check = machine.command(composition.health(self.services[name]))
         env = composition.child_environment() | self.environment(name)
         began, said = time.monotonic(), ""
-        while time.monotonic() - began < PATIENCE and process.poll() is None:
+        while time.monotonic() - began < PATIENCE:
+            if process.poll() is not None:
+                process = self.start(name, machine)
             asked = subprocess.run(check, cwd=ROOT, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True)
             if asked.returncode == 0:
                 return
@@ -110,11 +112,17 @@ class Services:
         The programs refuse to run as root; they run as somebody in user namespaces of their own.
         """
         data = Path(self._folders["/var/lib/postgresql/data"])
+        user = next(entry for entry in pwd.getpwall() if entry.pw_uid)
+        somebody = ["unshare", "--user", f"--map-user={user.pw_uid}", f"--map-group={user.pw_gid}"]
+        if not data.exists():
+            self._make_database(data, somebody, env)
+        login = {"PGPASSWORD": env["POSTGRES_PASSWORD"], "PGDATA": str(data)}
+        return [*somebody, *words, "-c", "unix_socket_directories="], env | login
+
+    def _make_database(self, data: Path, somebody: list[str], env: dict[str, str]) -> None:
         password = data.with_name("password")
         password.touch(mode=0o600)
         password.write_text(env["POSTGRES_PASSWORD"])
-        user = next(entry for entry in pwd.getpwall() if entry.pw_uid)
-        somebody = ["unshare", "--user", f"--map-user={user.pw_uid}", f"--map-group={user.pw_gid}"]
         options = [*env["POSTGRES_INITDB_ARGS"].split(), "--username", env["POSTGRES_USER"], "--no-sync"]
         initdb = ["initdb", *options, "--pwfile", str(password), "--pgdata", str(data)]
         quiet = {"stdout": subprocess.DEVNULL, "check": True, "env": composition.child_environment() | env}
@@ -124,8 +132,6 @@ class Services:
             password.unlink()
         with (data / "pg_hba.conf").open("a") as rules:
             rules.write("host all all all scram-sha-256\n")
-        login = {"PGPASSWORD": env["POSTGRES_PASSWORD"], "PGDATA": str(data)}
         create = f"CREATE DATABASE {env['POSTGRES_DB']}"
         single = ["postgres", "--single", "-D", str(data), "postgres"]
         subprocess.run([*somebody, *single], input=create, text=True, stderr=subprocess.DEVNULL, **quiet)
-        return [*somebody, *words, "-c", "unix_socket_directories="], env | login
