@@ -25,6 +25,8 @@ COPY baselines baselines
 RUN pip install --no-deps --no-build-isolation .
 
 FROM python:3.11.14-slim-bookworm
+# KubeRay asks a pod for its health by wget.
+RUN apt-get update && apt-get install --yes --no-install-recommends wget && rm -rf /var/lib/apt/lists/*
 RUN groupadd --gid 1000 suite && useradd --uid 1000 --gid suite --no-create-home suite \
     && install --directory --owner suite --group suite /runs /data /artifacts
 COPY --from=packages /opt/suite /opt/suite
