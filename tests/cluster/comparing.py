@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
@@ -18,13 +19,14 @@ from suite.tracking.store import client
 
 def mirrored(uri: str, records: Sequence[Record]) -> list[str]:
     """Returns in what an MLflow server differs from the records, a line each: runs, numbers, records as files."""
+    os.environ["MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"] = "false"
     mlflow = client(uri)
     experiments = [e.experiment_id for e in mlflow.search_experiments() if e.name != "Default"]
-    runs = {run.info.run_name: run for run in mlflow.search_runs(experiments, max_results=1000)}
+    shown = list(mlflow.search_runs(experiments, max_results=1000))
+    runs = {run.info.run_name: run for run in shown}
     trials = {mirror.run_name(record) for record in records}
-    found = [f"MLflow has a run too many or too few: {name}" for name in set(runs) ^ trials]
-    if len(mlflow.search_runs(experiments, max_results=1000)) != len(trials):
-        found.append("MLflow has several runs of a trial")
+    found = [f"MLflow has a run too many or too few: {name}" for name in sorted(set(runs) ^ trials)]
+    found += ["MLflow has several runs of a trial"] if len(shown) != len(runs) else []
     for name in sorted(trials & set(runs)):
         own = [record for record in records if mirror.run_name(record) == name]
         found += [f"{name}: {fault}" for fault in _run(mlflow, runs[name], own)]

@@ -107,8 +107,8 @@ class Demo:
         workspace = self.folder / "local"
         command = [sys.executable, "-m", "suite", "run", "--file", str(BOARD), "--workspace", str(workspace)]
         env = child_environment() | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "PATH": search_path()}
-        quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL}
-        subprocess.run([*command, "--executor", "local", "--tracking", "off"], cwd=ROOT, env=env, check=True, **quiet)
+        command += ["--executor", "local", "--tracking", "off"]
+        subprocess.run(command, cwd=ROOT, env=env, check=True, stdin=subprocess.DEVNULL, capture_output=True)
         return workspace
 
     def faults(self) -> list[str]:

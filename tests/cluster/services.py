@@ -4,6 +4,7 @@ and their health checks are the file's."""
 from __future__ import annotations
 
 import graphlib
+import importlib.util
 import os
 import pwd
 import shutil
@@ -39,7 +40,9 @@ def search_path() -> str:
 
 def missing_programs() -> list[str]:
     """Returns which of the programs that the services are made of are not here."""
-    return [name for name in ("postgres", "initdb", "mlflow", "ray") if not shutil.which(name, path=search_path())]
+    programs = ("postgres", "initdb", "mlflow", "ray")
+    missing = [name for name in programs if not shutil.which(name, path=search_path())]
+    return missing + [name for name in ("psycopg2",) if importlib.util.find_spec(name) is None]
 
 
 def install_postgres() -> None:
