@@ -36,7 +36,7 @@ def test_a_volume_s_path_becomes_a_folder_and_every_other_value_stays(tmp_path: 
     assert search_path() == env["PATH"]
 
 
-@pytest.mark.exhaustive
+@pytest.mark.journey
 @pytest.mark.timeout(1800)
 def test_a_board_over_the_cluster_is_that_of_one_process() -> None:
     if reason := obstacle() or ", ".join(missing_programs()):
