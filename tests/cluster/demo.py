@@ -13,6 +13,7 @@ import argparse
 import os
 import secrets
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -171,8 +172,8 @@ def outside(arguments: argparse.Namespace) -> int:
         install_postgres()
     if missing := missing_programs():
         print(
-            f"not found: {', '.join(missing)}; `make cluster-demo` installs MLflow and Ray, and --install Debian's "
-            "PostgreSQL",
+            f"not found: {', '.join(missing)}; `make cluster-demo` installs MLflow and Ray, and as root on Debian "
+            "PostgreSQL too",
             file=sys.stderr,
         )
         return 2
@@ -203,6 +204,7 @@ def main() -> int:
     arguments = parser.parse_args()
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     os.umask(0o077)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     return inside(arguments) if arguments.inside else outside(arguments)
 
 

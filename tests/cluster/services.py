@@ -46,13 +46,16 @@ def missing_programs() -> list[str]:
 
 
 def install_postgres() -> None:
-    """Installs Debian's PostgreSQL, without a database that starts by itself."""
+    """Installs Debian's PostgreSQL, without a database that starts by itself; elsewhere, or without rights, nothing."""
+    if os.geteuid() or not shutil.which("apt-get"):
+        return
     settings = Path("/etc/postgresql-common/createcluster.conf")
     settings.parent.mkdir(exist_ok=True)
     if not settings.exists():
         settings.write_text("create_main_cluster = false\n")
     apt = ["apt-get", "--yes", "--quiet", "--no-install-recommends", "-o", "Dpkg::Options::=--force-confold"]
-    subprocess.run([*apt, "install", "postgresql"], check=True)
+    for words in (["update"], ["install", "postgresql"]):
+        subprocess.run([*apt, *words], check=True)
     POSTGRES[:] = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name))
 
 
