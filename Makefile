@@ -2,9 +2,10 @@
 # make board   print the published MNIST board
 # make demo    install into .venv, score some models on the embedded digits, print the board
 # make test    install the test extra, then lint, types and tests; of every model family one variant
-# make journeys    the long ways through the command line: the tutorial, a submission, a killed driver, browsers
+# make journeys    the long ways through the command line: the tutorial, a submission, a killed driver, browsers, a cluster
 # make test-all    all of these with every variant: before results or benchmarks are published
 # make benchmark   the timed comparisons, alone on the machine
+# make cluster-demo   a cluster on this machine to try: PostgreSQL, MLflow, Ray's head and two workers, a board over them
 # make breaks  break each defining property in a copy of the tree, and see that its test fails
 
 SHELL := bash
@@ -24,7 +25,7 @@ WHEELS := $(if $(filter 1,$(CPU)),--extra-index-url https://download.pytorch.org
 # One thread each: the workers share the cores.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: install board demo test journeys test-all lint benchmark breaks clean
+.PHONY: install board demo test journeys test-all lint benchmark breaks cluster-demo clean
 
 install: $(VENV)/.installed
 	@echo "installed; '. $(BIN)/activate' puts the suite command on your path"
@@ -55,6 +56,9 @@ benchmark: $(VENV)/.installed-test
 breaks: $(VENV)/.installed-test
 	$(BIN)/python -m tests.breaks
 
+cluster-demo: $(VENV)/.installed-cluster
+	$(BIN)/python -m tests.cluster.demo --install
+
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks
 
@@ -70,4 +74,8 @@ $(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
 
 $(VENV)/.installed-test: pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP) install --quiet $(WHEELS) --constraint constraints.txt --editable '.[test]'
+	touch $@ $(VENV)/.installed
+
+$(VENV)/.installed-cluster: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) install --quiet $(WHEELS) --constraint constraints.txt --editable '.[cluster]'
 	touch $@ $(VENV)/.installed

@@ -16,7 +16,6 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
-import yaml
 from packaging.markers import default_environment
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
@@ -35,7 +34,8 @@ def constraints() -> dict[str, str]:
 
 def requirements() -> list[Requirement]:
     project = PROJECT["project"]
-    return [Requirement(text) for text in [*project["dependencies"], *project["optional-dependencies"]["test"]]]
+    extras = [text for extra in project["optional-dependencies"].values() for text in extra]
+    return [Requirement(text) for text in [*project["dependencies"], *extras]]
 
 
 def imports(path: Path) -> Iterator[str]:
@@ -180,34 +180,6 @@ def test_every_command_in_the_documentation_parses(line):
     command = main.commands[name]  # type: ignore[attr-defined]
     if arguments:
         command.make_context(name, arguments)
-
-
-def compose() -> dict[str, dict]:
-    return yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
-
-
-def test_compose_binds_loopback_only_and_checks_the_health_of_every_service():
-    for name, service in compose().items():
-        assert "healthcheck" in service, name
-        assert all(str(port).startswith("127.0.0.1:") for port in service.get("ports", [])), name
-
-
-def test_compose_pins_every_image_and_takes_passwords_from_the_environment():
-    text = (ROOT / "docker-compose.yml").read_text()
-    for name, service in compose().items():
-        tag = service["image"].rpartition(":")[2]
-        assert re.search(r"\d", tag), f"{name}: {service['image']} is not pinned"
-    assert all(use.startswith("${POSTGRES_PASSWORD:?") for use in re.findall(r"\$\{POSTGRES_PASSWORD[^}]*", text))
-    assert "POSTGRES_PASSWORD: ${" in text
-
-
-def test_compose_lets_clients_call_the_tracking_server_by_its_service_name():
-    command = compose()["mlflow"]["command"]
-    assert "mlflow:5000" in command.partition("--allowed-hosts ")[2]
-
-
-def test_compose_serves_the_mlflow_version_that_clients_have():
-    assert compose()["mlflow"]["image"].split(":v")[1].startswith(constraints()["mlflow"])
 
 
 def test_no_file_names_a_folder_of_somebodys_machine():

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from urllib.parse import quote
 
@@ -84,13 +86,33 @@ def test_no_error_names_the_password(tmp_path: Path, away: str) -> None:
     assert not [text for text in (tracker.uri, tracker.problem) if SECRET in text or quote(SECRET, safe="") in text]
 
 
-def test_a_run_prints_and_keeps_no_password(tmp_path: Path, away: str) -> None:
-    command = [sys.executable, "-m", "suite", "run", "-t", "reconstruction", "-b", "pca:components=2", "--seeds", "0"]
-    command += ["--budget", "smoke", "--executor", "local", "--workspace", str(tmp_path), "--tracking", away]
-    done = subprocess.run(command, capture_output=True, cwd=tmp_path, timeout=200, check=False)
-    assert b"me:***@127.0.0.1:9" in done.stdout
-    files = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+def holds(folder: Path, secret: str) -> list[Path]:
+    """Returns the files below a folder that hold a password, as it is or as it stands in a URI."""
+    forms = (secret.encode(), quote(secret, safe="").encode())
+    files = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     assert len(files) > 4
-    for secret in (SECRET.encode(), quote(SECRET, safe="").encode()):
-        assert secret not in done.stdout + done.stderr
-        assert not [path for path, content in files.items() if secret in content]
+    return [path for path, content in files.items() if any(form in content for form in forms)]
+
+
+@pytest.mark.parametrize(
+    ("executor", "given"), [("local", "argument"), ("local", "environment"), ("ray", "environment")]
+)
+def test_a_run_prints_and_keeps_no_password(tmp_path: Path, away: str, executor: str, given: str) -> None:
+    command = [sys.executable, "-m", "suite", "run", "-t", "reconstruction", "-b", "pca:components=2", "--seeds", "0"]
+    command += ["--budget", "smoke", "--executor", executor, "--workspace", str(tmp_path)]
+    command += ["--tracking", away] if given == "argument" else []
+    with tempfile.TemporaryDirectory(prefix="s") as scratch:  # Ray's sockets have no room for a longer path
+        env = os.environ | {"TMPDIR": scratch, "RAY_TMPDIR": scratch, "HOME": scratch, "PGPASSWORD": SECRET}
+        env |= {"MLFLOW_TRACKING_URI": away} if given == "environment" else {}
+        done = subprocess.run(command, capture_output=True, cwd=tmp_path, timeout=200, check=False, env=env)
+        assert b"me:***@127.0.0.1:9" in done.stdout
+        assert holds(tmp_path, SECRET) == []
+        assert executor == "local" or holds(Path(scratch), SECRET) == []
+    for secret in (SECRET, quote(SECRET, safe="")):
+        assert secret.encode() not in done.stdout + done.stderr
+
+
+def test_the_search_for_passwords_finds_one(tmp_path: Path) -> None:
+    for name in "abcde":
+        (tmp_path / name).write_text(f"me:{quote(SECRET, safe='')}@there" if name == "c" else name)
+    assert holds(tmp_path, SECRET) == [tmp_path / "c"]
