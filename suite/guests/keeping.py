@@ -9,12 +9,16 @@ import shutil
 import signal
 import socket
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
 from suite.guests.wire import Frame
+
+if TYPE_CHECKING:
+    from suite.plugins import Source
 
 
 def alone_with(descriptor: int) -> socket.socket:
@@ -56,10 +60,26 @@ def end(sitting: int) -> None:
     torch_folder()
 
 
-def source_of(job: Frame) -> tuple[Any, list[Tensor]]:
-    """Returns the source of a job, and the tensors of its weights."""
-    from suite.plugins import Source
+@dataclass(frozen=True)
+class Job:
+    """What a keeper was given to play.
 
-    names = job.text["files"]
-    files = {name: bytes(tensor.numpy()) for name, tensor in zip(names, job.tensors, strict=False)}
-    return Source(files=files, **ast.literal_eval(job.text["source"])), job.tensors[len(names) :]
+    Attributes:
+        text: As it came.
+        source: The model's.
+        state: Its weights by name; empty before training.
+    """
+
+    text: dict[str, Any]
+    source: Source
+    state: dict[str, Tensor]
+
+    @staticmethod
+    def of(frame: Frame) -> Job:
+        """Reads what ``suite.guests.room.Job`` wrote."""
+        from suite.plugins import Source
+
+        names = frame.text["files"]
+        files = {name: bytes(tensor.numpy()) for name, tensor in zip(names, frame.tensors, strict=False)}
+        source = Source(files=files, **ast.literal_eval(frame.text["source"]))
+        return Job(frame.text, source, dict(zip(frame.text["state"], frame.tensors[len(names) :], strict=True)))

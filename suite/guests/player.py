@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 
 from suite.guests import filter, groups
-from suite.guests.keeping import alone_with, end, source_of, torch_folder
+from suite.guests.keeping import Job, alone_with, end, torch_folder
 from suite.guests.wire import DTYPES, Frame, WireError, receive, send, unpack_values
 
 _PR_SET_DUMPABLE = 4
@@ -46,21 +46,22 @@ def main() -> None:
     torch_folder()
     from suite.plugins import loading
 
-    job = Frame("none")
+    jobs: dict[str, Job] = {}
     sitting = 0
     send(control, Frame("ready"))
     with contextlib.suppress(WireError, EOFError):
         while True:
             frame = receive(control)
             if frame.kind == "job":
-                job = frame
+                jobs[frame.text["job"]] = job = Job.of(frame)
                 if filtered:  # no sitting can touch what is written here
                     with contextlib.suppress(Exception):  # the sitting that loads it says what is wrong
-                        loading.prepare(source_of(frame)[0])
+                        loading.compiled(job.source)
+                gc.freeze()
             elif frame.kind == "sit":
                 end(sitting)
                 _, (descriptor, *_), _, _ = socket.recv_fds(control, 1, 1)
-                sitting = _sit(job, control, descriptor, frame.text)
+                sitting = _sit(jobs[frame.text["job"]], control, descriptor, frame.text)
             elif frame.kind == "end":
                 end(sitting)
                 sitting = 0
@@ -84,7 +85,7 @@ def _warm_up() -> None:
     gc.freeze()  # a fork that collects would copy every page
 
 
-def _sit(job: Frame, control: socket.socket, descriptor: int, limits: dict[str, Any]) -> int:
+def _sit(job: Job, control: socket.socket, descriptor: int, limits: dict[str, Any]) -> int:
     """Forks the process of one sitting and returns its number."""
     child = os.fork()
     if child:
@@ -102,11 +103,9 @@ def _sit(job: Frame, control: socket.socket, descriptor: int, limits: dict[str, 
 class _Sitting:
     """One forked process: loads the guest, answers the referee's requests."""
 
-    def __init__(self, job: Frame, connection: socket.socket, limits: dict[str, Any]) -> None:
+    def __init__(self, job: Job, connection: socket.socket, limits: dict[str, Any]) -> None:
         self.connection, self.limits = connection, limits
-        self.told = job.text
-        self.source, weights = source_of(job)
-        self.state = dict(zip(self.told["state"], weights, strict=True))
+        self.told, self.source, self.state = job.text, job.source, job.state
         self.graphs: dict[int, tuple[list[Tensor], Tensor]] = {}
         self.model: Any = None
 
@@ -117,6 +116,8 @@ class _Sitting:
             name.removeprefix("on_"): getattr(self, name) for name in dir(self) if name.startswith("on_")
         }
         problem = self._try(self._load)
+        if self.limits.get("early") and problem is None:
+            problem = self._try(self._prepare)
         while True:
             request = receive(self.connection)
             answer = problem or self._try(lambda request=request: answers[request.kind](request))  # type: ignore[misc]
@@ -153,6 +154,9 @@ class _Sitting:
         if not filter.apply(threads=not alone) and self.limits.get("filter"):
             raise OSError("the kernel did not take the filter of system calls")
         self.cls = loading.load(self.source)
+
+    def _prepare(self) -> None:
+        self._playing()
 
     def _playing(self) -> Any:
         """The frozen model with its weights, made at the first question."""
