@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 
 from suite.guests import filter, groups
-from suite.guests.keeping import Job, alone_with, end, torch_folder
+from suite.guests.keeping import Job, alone_with, compact, end, torch_folder
 from suite.guests.wire import DTYPES, Frame, WireError, receive, send, unpack_values
 
 _PR_SET_DUMPABLE = 4
@@ -82,6 +82,7 @@ def _warm_up() -> None:
     layers = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3), torch.nn.ConvTranspose2d(4, 1, 3), torch.nn.Flatten())
     torch.nn.Linear(784, 8)(layers(torch.zeros(8, 1, 28, 28))).sum().backward()
     gc.collect()
+    compact()
     gc.freeze()  # a fork that collects would copy every page
 
 

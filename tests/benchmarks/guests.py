@@ -4,8 +4,9 @@
     python -m tests.benchmarks.guests vae conv_vae swwae --dataset mnist --budget smoke --repeats 1
 
 Every run is a process of its own with a fresh workspace, on one thread. The modes take turns, so that other work on
-the machine hits both alike; a ratio is the median of those of neighbouring runs. Memory is the largest sum, over all
-processes of a run, of what they have to themselves and their share of what they share.
+the machine hits both alike; a ratio is the median of those of neighbouring runs. ``core`` is the processor's time of a
+whole run with all its processes: where other work shares the machine, it says more than the clock. ``peak`` is the
+largest sum, over all processes of a run, of what they have to themselves and their share of what they share.
 """
 
 from __future__ import annotations
@@ -19,11 +20,10 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
+
+import psutil
 
 TASKS = ("reconstruction", "linear_probe", "input_optimization", "latent_ablation")
 MODES = ("plain", "guarded")
@@ -73,45 +73,38 @@ def run(model: str, mode: str, options: argparse.Namespace) -> Parts:
     ]
     command += [f"--dataset={options.dataset}", f"--tasks={','.join(options.tasks)}"]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
-    peak = [0.0]
-    watcher = threading.Thread(target=_watch, args=(process, peak))
-    watcher.start()
-    said, _ = process.communicate()
-    watcher.join()
-    if process.returncode:
-        raise SystemExit(f"{model}, {mode}: ended with {process.returncode}")
-    return {**json.loads(said.strip().splitlines()[-1]), "peak": peak[0] / 2**20}
+    with tempfile.TemporaryFile("w+") as said:
+        process = subprocess.Popen(command, stdout=said, env=environment)
+        core, peak = _watched(process)
+        if process.returncode:
+            raise SystemExit(f"{model}, {mode}: ended with {process.returncode}")
+        said.seek(0)
+        parts: Parts = json.loads(said.read().strip().splitlines()[-1])
+    return {**parts, "core": core, "peak": peak / 2**20}
 
 
-def _watch(process: subprocess.Popen[str], peak: list[float]) -> None:
+def _watched(process: subprocess.Popen[bytes]) -> tuple[float, int]:
+    """Waits for a process; returns the core-seconds of it and its descendants, and the most bytes they had together."""
+    core, peak, root = 0.0, 0, psutil.Process(process.pid)
     while process.poll() is None:
-        peak[0] = max(peak[0], sum(_proportional(pid) for pid in _tree(process.pid)))
+        with contextlib.suppress(psutil.NoSuchProcess):
+            looks = [_look(each) for each in (root, *root.children(recursive=True))]
+            core, peak = max(core, sum(c for c, _ in looks)), max(peak, sum(m for _, m in looks))
         time.sleep(LOOK)
+    return core, peak
 
 
-def _tree(root: int) -> Iterator[int]:
-    """A process and all that descend from it."""
-    yield root
-    with contextlib.suppress(OSError):
-        for task in Path(f"/proc/{root}/task").iterdir():
-            for child in (task / "children").read_text().split():
-                yield from _tree(int(child))
-
-
-def _proportional(pid: int) -> int:
-    """Bytes of a process; pages that several share count for each in part. 0 where it is gone."""
-    with contextlib.suppress(OSError):
-        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-            if line.startswith("Pss:"):
-                return int(line.split()[1]) * 1024
-    return 0
+def _look(process: psutil.Process) -> tuple[float, int]:
+    """Seconds of a process and of its children that have ended, and its bytes, of shared ones its part; 0 if gone."""
+    with contextlib.suppress(psutil.Error):
+        return sum(process.cpu_times()[:4]), int(process.memory_full_info().pss)
+    return 0.0, 0
 
 
 def table(found: dict[str, dict[str, list[Parts]]]) -> str:
-    """A table in Markdown: plain to guarded seconds and MiB, medians, with the median ratio of neighbouring runs."""
+    """A table in Markdown: plain to guarded, seconds and MiB, medians, with the median ratio of neighbouring runs."""
     parts = list(dict.fromkeys(part for modes in found.values() for runs in modes.values() for r in runs for part in r))
-    parts = [part for part in ("training", "setup", *TASKS, "whole", "peak") if part in parts]
+    parts = [part for part in ("training", "setup", *TASKS, "whole", "core", "peak") if part in parts]
     lines = [f"| model | {' | '.join(parts)} |", f"| --- |{' ---: |' * len(parts)}"]
     for model, modes in found.items():
         cells = []
