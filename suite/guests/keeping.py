@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor
 
 from suite.guests.wire import Frame
@@ -49,6 +50,23 @@ def compact() -> None:
     end = library.sbrk(0) // HUGE
     for page in {id(thing) // HUGE for thing in gc.get_objects()} | set(range(end - HEAP_PAGES, end)):
         library.madvise(page * HUGE, HUGE, _MADV_COLLAPSE)
+
+
+def warm_up() -> None:
+    """Loads and tries what every sitting needs, so that the fork has it already."""
+    from suite import contract
+    from suite.data import DataSpec
+    from suite.plugins import loading
+    from suite.training import Recipe, checkpoints
+
+    _ = DataSpec, loading.load, Recipe, checkpoints.restore
+    _ = [getattr(contract, name) for name in contract.__all__]
+    torch.set_num_threads(1)
+    layers = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3), torch.nn.ConvTranspose2d(4, 1, 3), torch.nn.Flatten())
+    torch.nn.Linear(784, 8)(layers(torch.zeros(8, 1, 28, 28))).sum().backward()
+    gc.collect()
+    compact()
+    gc.freeze()  # a fork that collects would copy every page
 
 
 def torch_folder() -> None:

@@ -10,118 +10,29 @@ sittings may last. A cotangent tells the target, so what a sitting answers that 
 
 from __future__ import annotations
 
-import contextlib
-import secrets
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from suite.data import Dataset, DataSpec
 from suite.errors import ContractError
-from suite.guests import containment, groups
-from suite.guests.apprentice import pack_splits, report_of, weights_of
-from suite.guests.company import MOST, Company
+from suite.guests import groups
+from suite.guests.company import MOST
 from suite.guests.gradients import Decoded
-from suite.guests.room import Job
-from suite.guests.rooms import Rooms, values_of
-from suite.guests.schema import Schema
+from suite.guests.resident import Resident
+from suite.guests.rooms import values_of
 from suite.guests.wire import Frame, WireError, pack_values
 from suite.measuring import Frozen
-from suite.training import Group, TrainingReport
+from suite.training import Group
 
-#: Training images from which the looks of all answers are frozen.
-SETTLING = 4
 #: Bytes that an answer about one image may have, and any answer.
 ROW_BYTES, SMALL_BYTES = 2**22, 2**26
-#: Seconds that training may take at most where the trial has no limit of its own.
-TRAINING_SECONDS = 24 * 3600.0
-#: Names of jobs: what is scored, and its untrained twin.
-MODEL, TWIN = "model", "untrained"
 
 
-class Guest:
-    """A model from outside in processes of its own, with the methods of a baseline.
-
-    Args:
-        job: Source, parameters and, once it is trained, weights.
-        static: The declarations that were read from its text.
-        spec: What it may know of the data.
-        walls: From ``containment.available``.
-        company: A secret from which the company of rows comes; empty draws one.
-    """
-
-    def __init__(
-        self,
-        job: Job,
-        static: Mapping[str, Any],
-        spec: DataSpec,
-        walls: containment.Containment,
-        company: str = "",
-    ) -> None:
-        self.job, self.static, self.spec, self.walls = job, static, spec, walls
-        self.name = str(job.source["name"])
-        self.core, self.supervision = str(static["core"]), str(static["supervision"])
-        self.device = torch.device("cpu")
-        self.trainable = self.own_features = False
-        self._place = MODEL
-        self._opened: Rooms | None = None
-        self._fitting = False
-        self._graphs = 0
-        self._secret = company or secrets.token_hex(16)
-        self._company = Company(self._secret)
-        self._schema = Schema(self.name)
-        self._ndim: dict[str, int] = {}
-        self._twin: Guest | None = None
-        self._free_priors: dict[str, Frame] = {}
-
-    # --- the rooms --------------------------------------------------------------------------------------------
-
-    def open(self, rooms: Rooms | None = None) -> None:
-        """Opens the rooms of the sender and of the receiver, or moves into some that are open."""
-        self._opened = rooms or Rooms(self.walls)
-        self._give(self.job)
-
-    @property
-    def rooms(self) -> Rooms:
-        """Those that it lives in."""
-        assert self._opened is not None
-        return self._opened
-
-    def close(self) -> None:
-        """Ends all processes."""
-        if self._opened is not None:
-            self._opened.close()
-        self._opened = None
-
-    def __enter__(self) -> Guest:
-        self.open()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.close()
-
-    def until(self, deadline: float | None) -> None:
-        """Sets when, on ``time.monotonic()``'s clock, every answer must have come."""
-        self.rooms.until(deadline)
-
-    def _give(self, job: Job) -> None:
-        self.job, self._twin = job, None
-        self._free_priors.clear()
-        self.rooms.give(job, self._place)
-
-    @contextlib.contextmanager
-    def fitting(self) -> Iterator[None]:
-        """Lets sittings last inside the block, where all that is asked comes from training images."""
-        before, self._fitting = self._fitting, True
-        self.rooms.rise()
-        try:
-            yield
-        finally:
-            self._fitting = before
-            self.rooms.rise()
+class Guest(Resident):
+    """A model from outside in processes of its own, with the methods of a baseline. Arguments as for ``Resident``."""
 
     def settle(self, images: Tensor) -> None:
         """Freezes what answers look like, from training images (N, C, H, W).
@@ -131,62 +42,6 @@ class Guest:
         """
         with self.fitting():
             Frozen(self).means(images)
-
-    # --- training ---------------------------------------------------------------------------------------------
-
-    def train(
-        self, dataset: Dataset, budget: str, precision: str, report: Callable[[dict[str, Any]], None] | None = None
-    ) -> TrainingReport:
-        """Trains in the sender's room, which has seen no test image yet, and takes the weights to both rooms."""
-        told, tensors = pack_splits(dataset, self.supervision != "none")
-        request = {**told, "seed": self.job.seed, "budget": budget, "precision": precision}
-        room = self.rooms.sender
-        room.sit(self._place)
-        answer = room.ask(Frame("train", request, tensors), "trained", TRAINING_SECONDS, report)
-        self._take_weights(answer)
-        return report_of(answer.text)
-
-    def give_weights(self, state: Mapping[str, Tensor]) -> None:
-        """Plays with these weights from now on."""
-        self._give(replace(self.job, state=dict(state)))
-
-    def state_dict(self) -> dict[str, Tensor]:
-        """Returns the weights that the rooms hold."""
-        return dict(self.job.state)
-
-    def untrained(self, images: Tensor) -> Guest:
-        """Returns the untrained twin, in the same rooms; its running statistics are those of these training images."""
-        if self._twin is None:
-            self.rooms.rise()
-            room = self.rooms.sender
-            room.sit(self._place)
-            answer = room.ask(Frame("untrained", None, [images]), "trained")
-            twin = Guest(replace(self.job, state={}), self.static, self.spec, self.walls, f"{self._secret}/untrained")
-            twin._place, twin._opened = TWIN, self.rooms
-            twin._take_weights(answer)
-            twin.settle(images[:SETTLING])
-            self._twin = twin
-        return self._twin
-
-    def _take_weights(self, answer: Frame) -> None:
-        self._give(replace(self.job, state=weights_of(answer)))
-
-    def count(self) -> int:
-        """Returns how many numbers are trained, as the guest counts them; notes which methods it has of its own."""
-        self.trainable = bool(self._asked_number("trains"))
-        self.own_features = bool(self._asked_number("probed"))
-        return self._asked_number("parameters") or 0
-
-    def flops(self, dataset: Dataset) -> int | None:
-        """Operations of encoding and decoding one image, as they are counted in the sender's room; None if not."""
-        return self._asked_number("flops", [dataset.train.grey[:4]])
-
-    def _asked_number(self, what: str, tensors: list[Tensor] | None = None) -> int | None:
-        room = self.rooms.sender
-        if not room.seated(self._place):
-            room.sit(self._place)
-        told = room.ask(Frame(what, None, tensors or []), "number").text
-        return told if type(told) is int and 0 <= told < 2**62 else None
 
     # --- what a baseline answers ----------------------------------------------------------------------------------
 

@@ -118,18 +118,20 @@ class Room:
         self.rise()
         self._tell(job.frame(name))
 
-    def sit(self, name: str = "", early: bool = False) -> None:
+    def sit(self, name: str = "", *, early: bool = False, watch: bool = False) -> None:
         """Opens a sitting anew: nothing of the one before is left.
 
         Args:
             name: Of the job that is played.
             early: Whether it builds the model at once, while nobody has asked yet.
+            watch: Whether it notes what the guest opens and whom it calls.
         """
         self._close()
         mine, theirs = socket.socketpair()
         for end in (mine, theirs):
             end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER_BYTES)
-        self._tell(Frame("sit", {"memory": self._memory, "filter": self._filter, "job": name, "early": early}))
+        told = {"memory": self._memory, "filter": self._filter, "job": name, "early": early, "watch": watch}
+        self._tell(Frame("sit", told))
         socket.send_fds(self._here, [b"f"], [theirs.fileno()])
         theirs.close()
         self._sitting, self._playing, self._sat = mine, name, True

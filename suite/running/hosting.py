@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from suite.guests import CONTAINED, Guest, Job, Rooms, available, of_source
+from suite.guests import CONTAINED, SETTLING, TWIN_IMAGES, Guest, Job, Rooms, available, of_source
 from suite.measuring import Frozen, Subject
 from suite.running import effort
 from suite.running.preparation import Log, Prepared, cost_of, curves_of, found, load_data, note_of, teller
@@ -22,11 +22,6 @@ if TYPE_CHECKING:
     from suite.guests import Containment
     from suite.planning import Trial
     from suite.running.costs import Stopwatch
-
-#: Training images from which the looks of a guest's answers are frozen.
-SETTLING = 4
-#: Training images from which an untrained twin takes its running statistics.
-TWIN_IMAGES = 1_280
 
 
 def host(trial: Trial, clock: Stopwatch, say: Log) -> Prepared:
