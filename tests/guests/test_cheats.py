@@ -401,8 +401,8 @@ LABELS = TEST_LABELS
 
 def write(folder: Path, cheat: Cheat) -> Path:
     """The planted file."""
-    at = cheat.code.find("\n    def ")
-    head, body = (cheat.code[:at], cheat.code[at:]) if at >= 0 else ("", cheat.code)
+    at = cheat.code.index("\n    ")
+    head, body = cheat.code[:at], cheat.code[at:]
     path = folder / "planted.py"
     path.write_text((head + HONEST + body).replace("TEST_LABELS", str(digits().test.labels[:SEEN].tolist())))
     return path
