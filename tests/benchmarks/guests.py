@@ -21,9 +21,14 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import psutil
+
+from suite.data import Dataset, Split
 
 TASKS = ("reconstruction", "linear_probe", "input_optimization", "latent_ablation")
 MODES = ("plain", "guarded")
@@ -36,11 +41,15 @@ def measure(model: str, guarded: bool, options: argparse.Namespace) -> Parts:
     """Runs a model's official cells once; returns seconds of each part, and of the whole run."""
     from suite.planning import Selection, longest_first, make_plan
     from suite.planning.cells import Trial
+    from suite.running import hosting, preparation
     from suite.running.trial import run_trial
 
     class Guarded(Trial):
         guarded = True
 
+    if options.images:
+        preparation.load_data = partial(_few, preparation.load_data, options.images)
+        hosting.load_data = preparation.load_data
     with tempfile.TemporaryDirectory() as folder:
         selection = Selection(
             tasks=tuple(options.tasks), baselines=(model,), datasets=(options.dataset,), seeds=(0,),
@@ -61,6 +70,17 @@ def measure(model: str, guarded: bool, options: argparse.Namespace) -> Parts:
     return parts
 
 
+def _few(load: Callable[..., Dataset], n: int, *args: Any) -> Dataset:
+    """The first images of every split."""
+    whole = load(*args)
+
+    def few(split: Split) -> Split:
+        return replace(split, grey=split.grey[:n], labels=split.labels[:n])
+
+    test = few(whole.test)
+    return replace(whole, train=few(whole.train), val=few(whole.val), read_test=lambda: test)
+
+
 def run(model: str, mode: str, options: argparse.Namespace) -> Parts:
     """Measures in a process of its own, whose memory is watched; adds ``peak``, in MiB."""
     command = [
@@ -70,6 +90,7 @@ def run(model: str, mode: str, options: argparse.Namespace) -> Parts:
         model,
         f"--measure={mode}",
         f"--budget={options.budget}",
+        f"--images={options.images}",
     ]
     command += [f"--dataset={options.dataset}", f"--tasks={','.join(options.tasks)}"]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
@@ -129,6 +150,7 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--tasks", type=lambda text: [name for name in text.split(",") if name], default=list(TASKS))
     parser.add_argument("--dataset", default="digits")
     parser.add_argument("--budget", default="quick")
+    parser.add_argument("--images", type=int, default=0, help="so many of each split, the first; 0: all")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--measure", choices=MODES, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
@@ -142,7 +164,9 @@ def main(arguments: list[str]) -> None:
             for mode in MODES:
                 found[model][mode].append(run(model, mode, options))
                 sys.stderr.write(f"{model}, {mode}: {found[model][mode][-1]['whole']:.1f} s\n")
-    print(table(found))
+        print(table({model: found[model]}), flush=True)
+    if len(found) > 1:
+        print(table(found))
 
 
 if __name__ == "__main__":
