@@ -1,7 +1,7 @@
 """No model of the repository fails a check, and as a guest each has the numbers that it has in process, to the bit.
 
-``python -m tests.guests.test_baselines [NAME ...]`` prints the list; ``pytest tests/guests/test_baselines.py -m ''`` tests
-it, with few digits and a channel that is fitted roughly. All are marked exhaustive: together they take long.
+``python -m tests.guests.test_baselines [NAME ...]`` prints the list, ``pytest tests/guests/test_baselines.py -m ''``
+tests it, with few digits and a channel that is fitted roughly. All are marked exhaustive: together they take long.
 """
 
 from __future__ import annotations
