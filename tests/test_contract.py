@@ -84,7 +84,7 @@ def test_every_baseline_passes_the_integrity_checks(name: str) -> None:
 
 @pytest.mark.parametrize("name", of_families())
 def test_every_baseline_is_scored_by_every_task_or_told_why_not(name: str) -> None:
-    subject = replace(rehearsal.subject_of(specimen(name)), seed=1)  # of seed 0 an untrained twin is scored as well
+    subject = replace(specimen(name).subject(), seed=1)  # of seed 0 an untrained twin is scored as well
     findings = [
         run_check(name, task_name, lambda task=task: str(rehearsal.score(task, subject).metrics))
         for task_name, task in rehearsal.tasks(subject.dataset.info)

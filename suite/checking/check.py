@@ -1,22 +1,29 @@
-"""``suite check``: tries a baseline or task file against the contract and the integrity checks, on digits."""
+"""``suite check``: tries a baseline or task file against the contract and the integrity checks, on digits.
+
+No line of the file runs in this process: a model plays as a guest, as in ``suite run``, and a task is scored in a
+process of its own, which hands over what it found and no verdict.
+"""
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from suite import records
 from suite.errors import Unsupported, UserError, unknown
 from suite.plugins import registry
 from suite.training import BUDGETS
 
 if TYPE_CHECKING:
-    from suite.checking.integrity import Specimen
+    from suite.checking.apart import Evidence
+    from suite.checking.integrity import Examinee
     from suite.data import Dataset
+    from suite.guests import Rooms
     from suite.measuring import Task
-    from suite.plugins import Source
     from suite.training import Baseline
 
 #: What the checks train on, and how long, unless told otherwise.
@@ -45,14 +52,16 @@ def check_file(
     *,
     dataset: str = DATASET,
     budget: str = BUDGET,
+    workspace: str | Path | None = None,
     data_root: str | None = None,
 ) -> Iterator[Finding]:
-    """Checks every baseline and task of a file, in this process, and yields the findings as they come.
+    """Checks every baseline and task of a file and yields the findings as they come.
 
     Args:
         path: The file.
         dataset: On which the checks train and score.
         budget: How long the model is trained that the tasks are tried on; the integrity checks train a few steps.
+        workspace: Where it is kept which sources passed, with the version that tried them; None keeps nothing.
         data_root: Where datasets lie.
 
     Raises:
@@ -74,45 +83,78 @@ def check_file(
         other = registry.discover(entry.kind).get(entry.name)
         if other is not None and other.path != entry.path:
             raise UserError(f"the name '{entry.name}' is taken by {other.path}: give the {entry.kind} another")
+    tasks, models = ([entry for entry in entries if entry.kind == kind] for kind in ("task", "baseline"))
+    yield from _check_tasks(file, tasks)
+    failed: set[str] = set()
+    for finding in _check_models(models, data.load(dataset, data_root), budget) if models else ():
+        failed |= {finding.subject} if finding.status == "fail" else set()
+        yield finding
+    if workspace is not None:
+        for entry in models:
+            digest, passed = registry.source(entry).digest, entry.name not in failed
+            records.write_stamp(workspace, digest, passed, dataset=dataset, budget=budget)
+
+
+def _check_tasks(file: Path, entries: list[registry.Entry]) -> Iterator[Finding]:
+    from suite.checking.apart import Evidence
+
     for entry in entries:
-        source = registry.source(entry)
-        cls = registry.load(source)
-        if entry.kind == "task":
-            yield from check_task(cls, entry.name)
-            continue
-        yield from check_baseline(cls, entry.params, entry.name, source, data.load(dataset, data_root), budget)
+        yield from judge_task(Evidence.gather(file, entry.name), entry.name)
+
+
+def _check_models(entries: list[registry.Entry], dataset: Dataset, budget: str) -> Iterator[Finding]:
+    """Opens rooms once, in which every model of the file is tried."""
+    from suite.guests import Rooms, available
+
+    with contextlib.closing(Rooms(available())) as rooms:
+        for entry in entries:
+            grow = partial(_hosted, entry, dataset, rooms)
+            yield from check_grown(grow, entry.name, dataset.info.name, budget)
+
+
+def _hosted(entry: registry.Entry, dataset: Dataset, rooms: Rooms, budget: str) -> Examinee:
+    from suite.checking.hosted import Hosted
+
+    return Hosted.grow(registry.source(entry), entry.params, dataset, rooms, budget)
 
 
 def check_baseline(
-    cls: type[Baseline],
-    params: dict[str, Any],
-    name: str,
-    source: Source | None = None,
-    dataset: Dataset | None = None,
-    budget: str = BUDGET,
+    cls: type[Baseline], params: dict[str, Any], name: str, dataset: Dataset | None = None
 ) -> Iterator[Finding]:
-    """Trains a baseline briefly and yields what each check finds.
+    """Trains a baseline of the suite's own briefly, in this process, and yields what each check finds.
 
     Args:
         cls: The class.
         params: Its hyperparameters.
         name: For the findings.
-        source: Its file, if it came from one; without it nothing runs in a fresh process.
         dataset: By default the digits.
-        budget: How long the model is trained that the tasks are tried on.
     """
     from suite import data
-    from suite.checking.integrity import AFTER, Specimen
+    from suite.checking.integrity import Specimen
 
     images = dataset or data.load(DATASET)
+    return check_grown(partial(Specimen.grow, cls, params, images), name, images.info.name)
+
+
+def check_grown(grow: Callable[[str], Examinee], name: str, dataset: str, budget: str = BUDGET) -> Iterator[Finding]:
+    """Yields what each check finds of a model.
+
+    Args:
+        grow: Trains one with a budget.
+        name: For the findings.
+        dataset: On which it is trained.
+        budget: How long the model is trained that the tasks are tried on.
+    """
+    from suite.checking.integrity import AFTER
+
     try:
-        specimen = Specimen.grow(cls, params, images, source)
-        tried = specimen if budget == BUDGET else Specimen.grow(cls, params, images, source, budget)
+        specimen = grow(BUDGET)
+        tried = specimen if budget == BUDGET else grow(budget)
     except Exception as error:
         yield _objection(name, "trains", error)
         yield Finding(name, "all other checks", "skipped", "it did not train")
         return
-    yield Finding(name, "trains", "pass", f"the {budget} budget on {images.info.name}")
+    yield Finding(name, "trains", "pass", f"the {budget} budget on {dataset}")
     failed: set[str] = set()
     for check, function in _baseline_checks(specimen, tried):
         if (needed := AFTER.get(check)) in failed:
@@ -124,34 +166,52 @@ def check_baseline(
 
 
 def check_task(cls: type[Task], name: str) -> Iterator[Finding]:
-    """Tries a task on three small models and yields what each check finds."""
-    from suite import data
+    """Tries a task of the suite's own on three small models, in this process, and yields what each check finds."""
+    from suite.checking.apart import Evidence
+
+    return judge_task(Evidence.of(cls()), name)
+
+
+def judge_task(evidence: Evidence, name: str) -> Iterator[Finding]:
+    """Yields what each check finds in what a task left."""
     from suite.checking import rehearsal
     from suite.checking.small_models import SPECIMENS
 
-    task, dataset = cls(), data.load(DATASET)
-    yield run_check(name, "declarations", partial(rehearsal.declarations, task))
+    yield run_check(name, "declarations", lambda: rehearsal.declarations(evidence.declared()))
     skipped = 0
     for model in SPECIMENS:
-        score = partial(rehearsal.score_twice, task, model, dataset)
-        finding = run_check(name, f"scores {model.__name__.lower()}", score)
+        finding = run_check(name, f"scores {model.__name__.lower()}", partial(_scores, evidence, model.__name__))
         skipped += finding.status == "skipped"
         yield finding
     if skipped == len(SPECIMENS):
         yield Finding(name, "scores something", "fail", "unsupported for every model")
 
 
-def _baseline_checks(specimen: Specimen, tried: Specimen) -> Iterator[tuple[str, Callable[[], str]]]:
+def _scores(evidence: Evidence, model: str) -> str:
+    from suite.checking import rehearsal
+
+    return rehearsal.agree(evidence.scored(model), evidence.primary)
+
+
+def _baseline_checks(specimen: Examinee, tried: Examinee) -> Iterator[tuple[str, Callable[[], str]]]:
     """Yields the name of each check and the check itself, the quick ones first; tasks score the one to be tried."""
     from suite.checking import integrity, rehearsal
-    from suite.checking.fresh_process import fresh_process
+    from suite.checking.hosted import Hosted, fresh_process
 
-    for check in (*integrity.CHECKS, *([fresh_process] if specimen.source else [])):
-        yield check.__name__.replace("_", " "), partial(check, specimen)
+    for check in integrity.CHECKS:
+        yield check.__name__.replace("_", " "), partial(_in_one_process, check, specimen)
+    if isinstance(specimen, Hosted):
+        yield "fresh process", partial(fresh_process, specimen)
     public, secret = rehearsal.public_and_secret(tried)
     yield "no test image by heart", partial(rehearsal.no_test_image_by_heart, public)
     for name, task in rehearsal.tasks(tried.dataset.info):
         yield f"task {name}", partial(rehearsal.same_under_secret_noise, task, public, secret)
+
+
+def _in_one_process(check: Callable[[Examinee], str], specimen: Examinee) -> str:
+    """Asks one process of a guest's for all: in one that ends at each answer, its noise and memory would not show."""
+    with specimen.model.fitting():
+        return check(specimen)
 
 
 def run_check(subject: str, check: str, function: Callable[[], str]) -> Finding:

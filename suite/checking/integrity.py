@@ -1,6 +1,6 @@
 """The integrity checks of the protocol, on one briefly trained baseline: what no honest model does.
 
-Each check takes a ``Specimen`` and returns one line on what it saw, or raises ``Caught``.
+Each check takes an ``Examinee`` and returns one line on what it saw, or raises ``Caught``.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 import secrets
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,7 @@ from torch import Tensor
 
 from suite import training
 from suite.data import Dataset
-from suite.measuring import Frozen, answers, only_probabilities
-from suite.plugins import Source
+from suite.measuring import Frozen, Subject, answers, make_subject, only_probabilities
 from suite.training import Baseline, Recipe, Values, checkpoints
 
 #: Images that pass through each check, and how many of them pass again in other company.
@@ -35,38 +34,92 @@ class Caught(Exception):
 
 
 @dataclass
-class Specimen:
-    """A trained baseline with everything needed to make another.
+class Examinee:
+    """A trained model with everything needed to make another.
 
     Attributes:
-        recipe: What it was made of.
         dataset: What it was trained on.
         model: The trained model.
-        source: Its file, where it came from one: the checks then also run in a fresh process.
         budget: How long it was trained.
     """
 
-    recipe: Recipe
     dataset: Dataset
     model: Frozen
-    source: Source | None = None
-    budget: str = BUDGET
+    budget: str
 
-    @staticmethod
-    def grow(
-        cls: type[Baseline],
-        params: dict[str, Any],
-        dataset: Dataset,
-        source: Source | None = None,
-        budget: str = BUDGET,
-    ) -> Specimen:
-        """Trains a baseline with seed 0, by default for a few steps."""
-        recipe = Recipe(cls, dataset.spec, params)
-        return Specimen(recipe, dataset, Frozen(train(recipe, dataset, budget)), source, budget)
+    @property
+    def declared(self) -> Mapping[str, Any]:
+        """What its class says of itself: ``groups``, ``supervision``."""
+        raise NotImplementedError
+
+    @property
+    def state(self) -> Mapping[str, Tensor]:
+        """Its parameters and buffers."""
+        raise NotImplementedError
+
+    def again(self, dataset: Dataset, before: Dataset | None = None) -> str:
+        """Returns the hash of the parameters when another is trained for a few steps.
+
+        Args:
+            dataset: What it is trained on.
+            before: What yet another one is trained on first, in the same process, whose global streams are then random.
+        """
+        raise NotImplementedError
+
+    def reloaded(self) -> Frozen:
+        """Returns its parameters and buffers in an instance of another initialization."""
+        raise NotImplementedError
+
+    def subject(self, noise: str = "") -> Subject:
+        """Returns it as tasks see it, keeping nothing on disk; ``noise`` as for ``Subject``."""
+        raise NotImplementedError
 
     def images(self, start: int = 0) -> Tensor:
         """``ROWS`` binarized validation images."""
         return self.dataset.val.binary[start : start + ROWS]
+
+
+@dataclass
+class Specimen(Examinee):
+    """A baseline that was trained in this process: the suite's own.
+
+    Attributes:
+        recipe: What it was made of.
+    """
+
+    recipe: Recipe
+
+    @staticmethod
+    def grow(cls: type[Baseline], params: dict[str, Any], dataset: Dataset, budget: str = BUDGET) -> Specimen:
+        """Trains a baseline with seed 0, by default for a few steps."""
+        recipe = Recipe(cls, dataset.spec, params)
+        return Specimen(dataset, Frozen(train(recipe, dataset, budget)), budget, recipe)
+
+    @property
+    def declared(self) -> Mapping[str, Any]:
+        return {"groups": self.recipe.cls.groups, "supervision": self.recipe.cls.supervision}
+
+    @property
+    def state(self) -> Mapping[str, Tensor]:
+        return self.model.unwrap().state_dict()
+
+    def again(self, dataset: Dataset, before: Dataset | None = None) -> str:
+        if before is not None:
+            train(self.recipe, before)
+            torch.manual_seed(secrets.randbits(63))
+            np.random.seed(secrets.randbits(32))
+            random.seed(secrets.randbits(63))
+        return Frozen(train(self.recipe, dataset)).parameter_hash()
+
+    def reloaded(self) -> Frozen:
+        twin = replace(self.recipe, seed=1).build()
+        with tempfile.TemporaryDirectory() as folder:
+            checkpoints.save(Path(folder), self.model.unwrap(), {})
+            checkpoints.load(Path(folder), twin)
+        return Frozen(twin)
+
+    def subject(self, noise: str = "") -> Subject:
+        return make_subject(self.model.unwrap(), self.recipe, self.dataset, self.budget, noise=noise)
 
 
 def train(recipe: Recipe, dataset: Dataset, budget: str = BUDGET) -> Baseline:
@@ -104,12 +157,12 @@ def compare(first: answers.Answers, second: answers.Answers, how: str) -> None:
 # --- the checks -------------------------------------------------------------------------------------------
 
 
-def shapes(s: Specimen) -> str:
+def shapes(s: Examinee) -> str:
     """Groups as declared, in one order; logits of the image's shape; priors that fit their groups."""
     for x in (s.images(), s.dataset.val.grey[:ROWS]):
         values = s.model.means(x)
-        if list(values) != list(s.recipe.cls.groups):
-            found, declared = ", ".join(values) or "none", ", ".join(s.recipe.cls.groups) or "none"
+        if list(values) != list(s.declared["groups"]):
+            found, declared = ", ".join(values) or "none", ", ".join(s.declared["groups"]) or "none"
             raise Caught(f"encode returns the groups {found}, `groups` declares {declared}")
         answers.of_encoder(s.model, x, values)
         answers.of_decoder(s.model, values)
@@ -117,9 +170,9 @@ def shapes(s: Specimen) -> str:
     return sizes or "no latents"
 
 
-def finite(s: Specimen) -> str:
+def finite(s: Examinee) -> str:
     """Parameters are finite; so is what is said of every validation and test image, and of odd ones."""
-    for name, tensor in s.model.unwrap().state_dict().items():
+    for name, tensor in s.state.items():
         if not bool(torch.isfinite(tensor).all()):
             raise Caught(f"{name} is not finite")
     noise = torch.rand(ROWS, *s.dataset.spec.shape, generator=torch.Generator().manual_seed(0))
@@ -130,7 +183,7 @@ def finite(s: Specimen) -> str:
     return f"{len(images)} images"
 
 
-def no_noise_of_its_own(s: Specimen) -> str:
+def no_noise_of_its_own(s: Examinee) -> str:
     """Encode, decode and prior give the same answers twice, whichever noise the global streams hold."""
     x, values = s.images(), disturbed(s.model, s.images())
     asked: dict[str, Callable[[], answers.Answers]] = {
@@ -143,7 +196,7 @@ def no_noise_of_its_own(s: Specimen) -> str:
     return "same answers for the same images and values"
 
 
-def logits_not_probabilities(s: Specimen) -> str:
+def logits_not_probabilities(s: Examinee) -> str:
     """Decoded values leave [0, 1], as logits do."""
     logits = s.model.decode(s.model.means(s.dataset.val.binary))
     low, high = float(logits.min()), float(logits.max())
@@ -154,7 +207,7 @@ def logits_not_probabilities(s: Specimen) -> str:
     return f"decoded values from {low:.3g} to {high:.3g}"
 
 
-def independent_rows(s: Specimen) -> str:
+def independent_rows(s: Examinee) -> str:
     """Row i of every answer does not change with the rest of the batch."""
     x, values = s.images(), disturbed(s.model, s.images())
     encoded, decoded = answers.of_encoder(s.model, x, values), answers.of_decoder(s.model, values)
@@ -166,7 +219,7 @@ def independent_rows(s: Specimen) -> str:
     return f"{ROWS} images in another order and in a smaller batch"
 
 
-def stateless(s: Specimen) -> str:
+def stateless(s: Examinee) -> str:
     """Decode, prior and features give the same values whatever was encoded before, and change no parameter."""
     before, values = s.model.parameter_hash(), disturbed(s.model, s.images())
     first = answers.of_decoder(s.model, values)
@@ -177,14 +230,9 @@ def stateless(s: Specimen) -> str:
     return "same answers after other images were encoded"
 
 
-def round_trip(s: Specimen) -> str:
+def round_trip(s: Examinee) -> str:
     """Saved and loaded into a new instance, the model says the same: parameters and buffers are all of it."""
-    twin = replace(s.recipe, seed=1).build()
-    with tempfile.TemporaryDirectory() as folder:
-        checkpoints.save(Path(folder), s.model.unwrap(), {})
-        checkpoints.load(Path(folder), twin)
-    values = disturbed(s.model, s.images())
-    loaded = Frozen(twin)
+    loaded, values = s.reloaded(), disturbed(s.model, s.images())
     compare(
         answers.of_encoder(s.model, s.images(), values),
         answers.of_encoder(loaded, s.images(), values),
@@ -194,24 +242,20 @@ def round_trip(s: Specimen) -> str:
     return "same answers after save and load"
 
 
-def repeatable(s: Specimen) -> str:
+def repeatable(s: Examinee) -> str:
     """The same seed gives the same parameters, after another model and whatever the global streams say."""
-    train(s.recipe, _negative(s.dataset))
-    torch.manual_seed(secrets.randbits(63))
-    np.random.seed(secrets.randbits(32))
-    random.seed(secrets.randbits(63))
-    if Frozen(train(s.recipe, s.dataset)).parameter_hash() != s.model.parameter_hash():
+    if s.again(s.dataset, before=_negative(s.dataset)) != s.model.parameter_hash():
         raise Caught("trained again with the same seed, the parameters differ")
     return "same parameters after a second training, another model between"
 
 
-def blind_to_labels(s: Specimen) -> str:
+def blind_to_labels(s: Examinee) -> str:
     """Trained on shuffled labels, a model that declares no supervision is the same."""
-    if s.recipe.cls.supervision != "none":
-        return f"declared: supervision = '{s.recipe.cls.supervision}'"
+    if s.declared["supervision"] != "none":
+        return f"declared: supervision = '{s.declared['supervision']}'"
     rolled = replace(s.dataset.train, labels=s.dataset.train.labels.roll(1))
     shuffled = replace(s.dataset, train=rolled)
-    if Frozen(train(s.recipe, shuffled)).parameter_hash() != s.model.parameter_hash():
+    if s.again(shuffled) != s.model.parameter_hash():
         raise Caught("shuffled labels change the model, and supervision is 'none'")
     return "shuffled labels change nothing"
 
@@ -222,7 +266,7 @@ def _negative(dataset: Dataset) -> Dataset:
 
 
 #: In the order in which they run.
-CHECKS: tuple[Callable[[Specimen], str], ...] = (
+CHECKS: tuple[Callable[[Examinee], str], ...] = (
     shapes,
     finite,
     no_noise_of_its_own,

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from suite import seeds
-from suite.checking.integrity import Caught, Specimen
+from suite.checking.integrity import BUDGET, Caught, Examinee, Specimen
 from suite.data import Dataset, DatasetInfo, Split, binarize
 from suite.errors import ContractError
-from suite.measuring import Frozen, Score, Subject, Task, batches, fit_channel, make_subject, measured
+from suite.measuring import Frozen, Score, Subject, Task, batches, fit_channel, measured
 from suite.plugins import registry
 from suite.training import Baseline, Recipe
 
@@ -24,14 +25,9 @@ ERRORS, SHARE = 5.0, 0.01
 AT_FLOOR = 0.5
 
 
-def subject_of(specimen: Specimen, noise: str = "") -> Subject:
-    """Returns a specimen as tasks see it, keeping nothing on disk."""
-    return make_subject(specimen.model.unwrap(), specimen.recipe, specimen.dataset, specimen.budget, noise=noise)
-
-
-def public_and_secret(specimen: Specimen) -> tuple[Subject, Subject]:
+def public_and_secret(specimen: Examinee) -> tuple[Subject, Subject]:
     """Returns the specimen with the published noise seed and with one that nobody knows."""
-    return subject_of(specimen), subject_of(specimen, secrets.token_hex(8))
+    return specimen.subject(), specimen.subject(secrets.token_hex(8))
 
 
 def tasks(info: DatasetInfo) -> Iterator[tuple[str, Task]]:
@@ -66,7 +62,8 @@ def same_under_secret_noise(task: Task, public: Subject, secret: Subject) -> str
     seen = f"{name} {first.metrics[name].value:.4g} {unit}".rstrip() + f" after the {public.budget} budget"
     if unit != "nats":  # no noise enters
         return seen
-    second = score(task, secret)
+    with secret.model.fitting():  # by one process: what it would remember shows beside those that end at each answer
+        second = score(task, secret)
     a, b = first.metrics[name].value, second.metrics[name].value
     allowed = ERRORS * _error_of_difference(first, second, name) + SHARE * (1 + abs(a))
     if abs(a - b) > allowed:
@@ -110,39 +107,90 @@ def _error_of_difference(first: Score, second: Score, name: str) -> float:
 # --- a task before models -----------------------------------------------------------------------------------
 
 
-def declarations(task: Task) -> str:
+@dataclass(frozen=True)
+class Declared:
+    """What a task says of itself.
+
+    Attributes:
+        summary, primary: As declared.
+        metrics: Name and direction of each.
+        anchors: How many there are.
+    """
+
+    summary: str
+    primary: str
+    metrics: tuple[tuple[str, str], ...]
+    anchors: int
+
+    @staticmethod
+    def of(task: Task) -> Declared:
+        """Reads what a task declares; its card must be plain data."""
+        json.dumps(task.card())
+        metrics = tuple((metric.name, metric.direction) for metric in task.metrics)
+        return Declared(task.summary, task.primary, metrics, len(task.anchors))
+
+
+def declarations(task: Declared) -> str:
     """What the board and the card need."""
-    names = [metric.name for metric in task.metrics]
+    names = [name for name, _ in task.metrics]
     if not task.summary:
         raise Caught("no summary")
     if task.primary not in names:
         raise Caught(f"the primary metric '{task.primary}' is not among the metrics ({', '.join(names) or 'none'})")
     if len(set(names)) != len(names):
         raise Caught("two metrics have one name")
-    for metric in task.metrics:
-        if metric.direction not in ("lower", "higher", ""):
-            raise Caught(f"{metric.name}: direction is 'lower', 'higher' or '', not '{metric.direction}'")
-        if metric.name == task.primary and not metric.direction:
+    for name, direction in task.metrics:
+        if direction not in ("lower", "higher", ""):
+            raise Caught(f"{name}: direction is 'lower', 'higher' or '', not '{direction}'")
+        if name == task.primary and not direction:
             raise Caught("the primary metric is ranked and needs a direction")
     if not task.anchors:
         raise Caught("no anchors: a score without them is not shown")
-    json.dumps(task.card())
     return f"{len(names)} metrics, ranked by {task.primary}"
 
 
-def score_twice(task: Task, model: type[Baseline], dataset: Dataset) -> str:
-    """Two scorings of an untrained model agree in every number, and leave the model and the data as they were."""
+@dataclass(frozen=True)
+class Twice:
+    """What two scorings of one untrained model left.
+
+    Attributes:
+        first, second: Metric -> value.
+        changed: Whether the model or the data are others than before.
+        dims: Dimensions of the per-image values, by name.
+    """
+
+    first: Mapping[str, float]
+    second: Mapping[str, float]
+    changed: bool
+    dims: Mapping[str, int]
+
+
+def score_twice(task: Task, model: type[Baseline], dataset: Dataset) -> Twice:
+    """Scores an untrained model twice."""
     recipe = Recipe(model, dataset.spec)
     frozen = Frozen(recipe.build())
-    specimen = Specimen(recipe, dataset, frozen)
+    specimen = Specimen(dataset, frozen, BUDGET, recipe)
     before = frozen.parameter_hash(), float(dataset.test.grey.double().sum())
-    first, second = score(task, subject_of(specimen)), score(task, subject_of(specimen))
-    if (frozen.parameter_hash(), float(dataset.test.grey.double().sum())) != before:
+    first, second = score(task, specimen.subject()), score(task, specimen.subject())
+    after = frozen.parameter_hash(), float(dataset.test.grey.double().sum())
+    dims = {name: int(value.ndim) for name, value in first.per_image.items()}
+    return Twice(_values(first), _values(second), after != before, dims)
+
+
+def _values(found: Score) -> dict[str, float]:
+    return {name: float(measure.value) for name, measure in found.metrics.items()}
+
+
+def agree(found: Twice, primary: str) -> str:
+    """Two scorings of an untrained model agree in every number, and leave the model and the data as they were."""
+    if found.changed:
         raise Caught("scoring changed the model or the data")
-    for name, measure in first.metrics.items():
-        if name not in second.metrics or second.metrics[name].value != measure.value:
+    for name, value in found.first.items():
+        if found.second.get(name) != value:
             raise Caught(f"scored again, {name} differs: draw from subject.rng, not from global streams")
-    for name, values in first.per_image.items():
-        if values.ndim != 1:
-            raise Caught(f"per_image['{name}'] has shape {values.shape}, expected one value per image")
-    return f"{task.primary} {first.metrics[task.primary].value:.4g}"
+    for name, dims in found.dims.items():
+        if dims != 1:
+            raise Caught(f"per_image['{name}'] has {dims} dimensions, expected one value per image")
+    if primary not in found.first:
+        raise Caught(f"the primary metric '{primary}' is missing")
+    return f"{primary} {found.first[primary]:.4g}"

@@ -29,12 +29,12 @@ def check(
     from rich.console import Console
     from rich.markup import escape
 
-    from suite.checking import check_apart
+    from suite.checking import check_file
 
     console = Console(highlight=False, soft_wrap=True)
     counts = dict.fromkeys(STYLES, 0)
     subject = ""
-    found = check_apart(path, dataset=dataset, budget=budget, workspace=workspace, data_root=data_root)
+    found = check_file(path, dataset=dataset, budget=budget, workspace=workspace, data_root=data_root)
     for finding in found:
         if finding.subject != subject:
             subject = finding.subject

@@ -1,6 +1,10 @@
 from .containment import CONTAINED as CONTAINED
+from .containment import Containment as Containment
 from .containment import available as available
 from .model import Guest as Guest
+from .resident import SETTLING as SETTLING
+from .resident import TWIN_IMAGES as TWIN_IMAGES
 from .room import GuestDied as GuestDied
 from .room import Job as Job
 from .room import of_source as of_source
+from .rooms import Rooms as Rooms

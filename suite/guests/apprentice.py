@@ -61,6 +61,18 @@ def _weights(model: Baseline) -> tuple[list[str], list[Tensor]]:
     return list(state), list(state.values())
 
 
+def weights_of(answer: Frame) -> dict[str, Tensor]:
+    """Returns the weights that training handed over, by name.
+
+    Raises:
+        ContractError: If it handed over none.
+    """
+    names = answer.text.get("state") if isinstance(answer.text, dict) else None
+    if not isinstance(names, list) or len(set(map(str, names))) != len(answer.tensors):
+        raise ContractError("training handed over no weights")
+    return dict(zip(map(str, names), answer.tensors, strict=True))
+
+
 def pack_splits(dataset: Dataset, labels: bool) -> tuple[dict[str, Any], list[Tensor]]:
     """Returns what a guest is handed of a dataset: never the test split, labels only where it declares them."""
     told = {"info": dataclasses.asdict(dataset.info), "spec": dataclasses.asdict(dataset.spec), "labels": labels}

@@ -38,7 +38,9 @@ def pack(group: Any, tensors: list[Tensor]) -> dict[str, Any]:
         base = pack(group.base_dist, tensors)
         return {"is": "independent", "base": base, "dims": int(group.reinterpreted_batch_ndims)}
     if type(group) is D.MixtureSameFamily:
-        parts = [pack(part, tensors) for part in (group.mixture_distribution, group.component_distribution)]
+        component = group.component_distribution
+        mixture = group.mixture_distribution.expand(component.batch_shape[:-1])  # every tensor has all rows
+        parts = [pack(part, tensors) for part in (mixture, component)]
         return {"is": "mixture", "mixture": parts[0], "component": parts[1]}
     if type(group) in FAMILIES:
         names = FAMILIES[type(group)]

@@ -4,17 +4,29 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import ctypes
+import gc
 import os
 import shutil
 import signal
 import socket
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor
 
 from suite.guests.wire import Frame
+
+if TYPE_CHECKING:
+    from suite.plugins import Source
+
+#: Bytes of a huge page, and Linux' advice to make one (6.1 and later).
+HUGE, _MADV_COLLAPSE = 2**21, 25
+#: How far below its end the heap is looked through.
+HEAP_PAGES = 128
 
 
 def alone_with(descriptor: int) -> socket.socket:
@@ -25,6 +37,36 @@ def alone_with(descriptor: int) -> socket.socket:
     os.dup2(descriptor, 3)
     os.closerange(4, os.sysconf("SC_OPEN_MAX"))
     return socket.socket(fileno=3)
+
+
+def compact() -> None:
+    """Gathers the memory of this process in huge pages, where the kernel can: a fork copies an entry for each page.
+
+    There is no list of what is mapped where (no ``/proc``), so the places are those of Python's objects, and what the C
+    library holds below the end of its heap. Where the kernel refuses, all stays as it is.
+    """
+    library = ctypes.CDLL(None)
+    library.madvise.argtypes, library.sbrk.restype = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int), ctypes.c_size_t
+    end = library.sbrk(0) // HUGE
+    for page in {id(thing) // HUGE for thing in gc.get_objects()} | set(range(end - HEAP_PAGES, end)):
+        library.madvise(page * HUGE, HUGE, _MADV_COLLAPSE)
+
+
+def warm_up() -> None:
+    """Loads and tries what every sitting needs, so that the fork has it already."""
+    from suite import contract
+    from suite.data import DataSpec
+    from suite.plugins import loading
+    from suite.training import Recipe, checkpoints
+
+    _ = DataSpec, loading.load, Recipe, checkpoints.restore
+    _ = [getattr(contract, name) for name in contract.__all__]
+    torch.set_num_threads(1)
+    layers = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3), torch.nn.ConvTranspose2d(4, 1, 3), torch.nn.Flatten())
+    torch.nn.Linear(784, 8)(layers(torch.zeros(8, 1, 28, 28))).sum().backward()
+    gc.collect()
+    compact()
+    gc.freeze()  # a fork that collects would copy every page
 
 
 def torch_folder() -> None:
@@ -56,10 +98,26 @@ def end(sitting: int) -> None:
     torch_folder()
 
 
-def source_of(job: Frame) -> tuple[Any, list[Tensor]]:
-    """Returns the source of a job, and the tensors of its weights."""
-    from suite.plugins import Source
+@dataclass(frozen=True)
+class Job:
+    """What a keeper was given to play.
 
-    names = job.text["files"]
-    files = {name: bytes(tensor.numpy()) for name, tensor in zip(names, job.tensors, strict=False)}
-    return Source(files=files, **ast.literal_eval(job.text["source"])), job.tensors[len(names) :]
+    Attributes:
+        text: As it came.
+        source: The model's.
+        state: Its weights by name; empty before training.
+    """
+
+    text: dict[str, Any]
+    source: Source
+    state: dict[str, Tensor]
+
+    @staticmethod
+    def of(frame: Frame) -> Job:
+        """Reads what ``suite.guests.room.Job`` wrote."""
+        from suite.plugins import Source
+
+        names = frame.text["files"]
+        files = {name: bytes(tensor.numpy()) for name, tensor in zip(names, frame.tensors, strict=False)}
+        source = Source(files=files, **ast.literal_eval(frame.text["source"]))
+        return Job(frame.text, source, dict(zip(frame.text["state"], frame.tensors[len(names) :], strict=True)))

@@ -13,6 +13,7 @@ import contextlib
 import ctypes
 import gc
 import os
+import random
 import resource
 import signal
 import socket
@@ -22,11 +23,13 @@ from pathlib import Path
 from traceback import extract_tb
 from typing import Any
 
+import numpy
 import torch
 from torch import Tensor
 
 from suite.guests import filter, groups
-from suite.guests.keeping import alone_with, end, source_of, torch_folder
+from suite.guests.audit import Witness
+from suite.guests.keeping import Job, alone_with, end, torch_folder, warm_up
 from suite.guests.wire import DTYPES, Frame, WireError, receive, send, unpack_values
 
 _PR_SET_DUMPABLE = 4
@@ -34,33 +37,34 @@ _PR_SET_DUMPABLE = 4
 MOST_FILES = 128
 #: Graphs that wait for their cotangent.
 MOST_GRAPHS = 8
-#: Characters of an error's text that cross.
-MOST_ERROR = 2_000
+#: Characters of an error's text that cross, and lines on what was opened.
+MOST_ERROR, MOST_SEEN = 2_000, 20
 
 
 def main() -> None:
     """Serves the referee on the descriptor that the command line names, until it hangs up."""
     control, filtered = socket.socket(fileno=int(sys.argv[1])), sys.argv[2] == "filtered"
     ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)  # no sitting can read or write the keeper's memory
-    _warm_up()
+    warm_up()
     torch_folder()
     from suite.plugins import loading
 
-    job = Frame("none")
+    jobs: dict[str, Job] = {}
     sitting = 0
     send(control, Frame("ready"))
     with contextlib.suppress(WireError, EOFError):
         while True:
             frame = receive(control)
             if frame.kind == "job":
-                job = frame
+                jobs[frame.text["job"]] = job = Job.of(frame)
                 if filtered:  # no sitting can touch what is written here
                     with contextlib.suppress(Exception):  # the sitting that loads it says what is wrong
-                        loading.prepare(source_of(frame)[0])
+                        loading.compiled(job.source)
+                gc.freeze()
             elif frame.kind == "sit":
                 end(sitting)
                 _, (descriptor, *_), _, _ = socket.recv_fds(control, 1, 1)
-                sitting = _sit(job, control, descriptor, frame.text)
+                sitting = _sit(jobs[frame.text["job"]], control, descriptor, frame.text)
             elif frame.kind == "end":
                 end(sitting)
                 sitting = 0
@@ -68,23 +72,7 @@ def main() -> None:
     end(sitting)
 
 
-def _warm_up() -> None:
-    """Loads and tries what every sitting needs, so that the fork has it already."""
-    from suite import contract
-    from suite.data import DataSpec
-    from suite.plugins import loading
-    from suite.training import Recipe, checkpoints
-
-    _ = DataSpec, loading.load, Recipe, checkpoints.restore
-    _ = [getattr(contract, name) for name in contract.__all__]
-    torch.set_num_threads(1)
-    layers = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3), torch.nn.ConvTranspose2d(4, 1, 3), torch.nn.Flatten())
-    torch.nn.Linear(784, 8)(layers(torch.zeros(8, 1, 28, 28))).sum().backward()
-    gc.collect()
-    gc.freeze()  # a fork that collects would copy every page
-
-
-def _sit(job: Frame, control: socket.socket, descriptor: int, limits: dict[str, Any]) -> int:
+def _sit(job: Job, control: socket.socket, descriptor: int, limits: dict[str, Any]) -> int:
     """Forks the process of one sitting and returns its number."""
     child = os.fork()
     if child:
@@ -102,11 +90,9 @@ def _sit(job: Frame, control: socket.socket, descriptor: int, limits: dict[str, 
 class _Sitting:
     """One forked process: loads the guest, answers the referee's requests."""
 
-    def __init__(self, job: Frame, connection: socket.socket, limits: dict[str, Any]) -> None:
+    def __init__(self, job: Job, connection: socket.socket, limits: dict[str, Any]) -> None:
         self.connection, self.limits = connection, limits
-        self.told = job.text
-        self.source, weights = source_of(job)
-        self.state = dict(zip(self.told["state"], weights, strict=True))
+        self.told, self.source, self.state = job.text, job.source, job.state
         self.graphs: dict[int, tuple[list[Tensor], Tensor]] = {}
         self.model: Any = None
 
@@ -116,7 +102,14 @@ class _Sitting:
         answers: dict[str, Callable[[Frame], Frame]] = {
             name.removeprefix("on_"): getattr(self, name) for name in dir(self) if name.startswith("on_")
         }
+        self.witness = Witness(Path(name).name for name in self.source.files) if self.limits.get("watch") else None
+        with self.witness or contextlib.nullcontext():
+            self._serve(answers)
+
+    def _serve(self, answers: dict[str, Callable[[Frame], Frame]]) -> None:
         problem = self._try(self._load)
+        if self.limits.get("early") and problem is None:
+            problem = self._try(self._prepare)
         while True:
             request = receive(self.connection)
             answer = problem or self._try(lambda request=request: answers[request.kind](request))  # type: ignore[misc]
@@ -153,6 +146,9 @@ class _Sitting:
         if not filter.apply(threads=not alone) and self.limits.get("filter"):
             raise OSError("the kernel did not take the filter of system calls")
         self.cls = loading.load(self.source)
+
+    def _prepare(self) -> None:
+        self._playing()
 
     def _playing(self) -> Any:
         """The frozen model with its weights, made at the first question."""
@@ -239,9 +235,17 @@ class _Sitting:
         from suite.guests.apprentice import train
 
         self._built()
+        if "streams" in request.text:
+            torch.manual_seed(request.text["streams"])
+            numpy.random.seed(request.text["streams"] % 2**32)
+            random.seed(request.text["streams"])
         return train(
             self._recipe(), self.source, request, lambda state: send(self.connection, Frame("progress", state))
         )
+
+    def on_seen(self, request: Frame) -> Frame:
+        """Nothing -> what it opened and whom it called, where that is watched."""
+        return Frame("seen", self.witness.seen[:MOST_SEEN] if self.witness else [])
 
     def on_parameters(self, request: Frame) -> Frame:
         """Nothing -> how many numbers are trained."""

@@ -31,6 +31,8 @@ from suite.guests.wire import MOST_BYTES, Closed, Frame, TimedOut, WireError, re
 READY_SECONDS = 120.0
 #: Seconds that one answer may take where nothing else is said.
 ANSWER_SECONDS = 600.0
+#: Commands to a keeper that may wait for their answer, and bytes that a sitting's connection holds.
+MOST_DUE, BUFFER_BYTES = 16, 2**20
 #: Bytes of address space of a sitting beyond the largest need of the repository's own models on a CPU.
 MEMORY_BYTES = 16 * 2**30
 
@@ -61,11 +63,12 @@ class Job:
     threads: int
     state: dict[str, Tensor]
 
-    def frame(self) -> Frame:
-        """Returns the job as the keeper takes it."""
+    def frame(self, name: str = "") -> Frame:
+        """Returns the job as the keeper takes it, under a name."""
         import torch
 
         text = {
+            "job": name,
             "source": repr(self.source),  # JSON would make lists of tuples
             "files": list(self.files),
             "params": repr(self.params),
@@ -107,35 +110,63 @@ class Room:
         )
         there.close()
         self._sitting: socket.socket | None = None
+        self._playing, self._sat = "", False
+        self._due = ["ready"]
         self.deadline: float | None = None
 
-    def ready(self) -> None:
-        """Waits until the keeper is there."""
-        self._expect("ready", time.monotonic() + READY_SECONDS)
-
-    def give(self, job: Job) -> None:
-        """Hands the keeper the source and the weights; ends the sitting."""
+    def give(self, job: Job, name: str = "") -> None:
+        """Hands the keeper a source and weights under a name; ends the sitting."""
         self.rise()
-        send(self._here, job.frame(), self._until(READY_SECONDS))
-        self._expect("done", self._until(READY_SECONDS))
+        self._tell(job.frame(name))
 
-    def sit(self) -> None:
-        """Opens a sitting anew: nothing of the one before is left."""
+    def sit(self, name: str = "", *, early: bool = False, watch: bool = False) -> None:
+        """Opens a sitting anew: nothing of the one before is left.
+
+        Args:
+            name: Of the job that is played.
+            early: Whether it builds the model at once, while nobody has asked yet.
+            watch: Whether it notes what the guest opens and whom it calls.
+        """
         self._close()
         mine, theirs = socket.socketpair()
-        deadline = self._until(READY_SECONDS)
-        send(self._here, Frame("sit", {"memory": self._memory, "filter": self._filter}), deadline)
+        for end in (mine, theirs):
+            end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER_BYTES)
+        told = {"memory": self._memory, "filter": self._filter, "job": name, "early": early, "watch": watch}
+        self._tell(Frame("sit", told))
         socket.send_fds(self._here, [b"f"], [theirs.fileno()])
         theirs.close()
-        self._expect("done", deadline)
-        self._sitting = mine
+        self._sitting, self._playing, self._sat = mine, name, True
 
     def rise(self) -> None:
-        """Ends the sitting, if there is one."""
+        """Has the sitting ended, if there is one; ``settle`` waits until it has."""
         if self._sitting is not None:
             self._close()
-            send(self._here, Frame("end"), self._until(READY_SECONDS))
-            self._expect("done", self._until(READY_SECONDS))
+            self._tell(Frame("end"))
+
+    @property
+    def open(self) -> bool:
+        """Whether a sitting is there."""
+        return self._sitting is not None
+
+    def emptied(self) -> None:
+        """Waits until the sittings that were ended have ended; a keeper that still starts has none."""
+        if self._sat:
+            self.settle()
+
+    def settle(self) -> None:
+        """Waits until the keeper has done all that it was told."""
+        deadline = self._until(READY_SECONDS)
+        while self._due:
+            try:
+                answer = receive(self._here, deadline)
+            except WireError as error:
+                raise GuestDied(f"the keeper of the guest ended: {self.last_words() or error}") from error
+            if answer.kind != self._due.pop(0):
+                raise GuestDied(f"the keeper of the guest answered '{_plain(answer.kind)}'")
+
+    def seated(self, name: str) -> bool:
+        """Whether a sitting is open that plays this job."""
+        return self._sitting is not None and self._playing == name
 
     def ask(
         self,
@@ -158,8 +189,6 @@ class Room:
             ContractError: With what the guest raised, or what its answer breaks.
             GuestDied: If it ended or did not answer in time.
         """
-        if self._sitting is None:
-            self.sit()
         assert self._sitting is not None
         deadline = self._until(seconds)
         try:
@@ -206,13 +235,15 @@ class Room:
         until = time.monotonic() + seconds
         return until if self.deadline is None else min(until, self.deadline)
 
-    def _expect(self, kind: str, deadline: float) -> None:
+    def _tell(self, command: Frame) -> None:
+        """Tells the keeper; that it is done is heard later, for meanwhile the referee has work of its own."""
+        if len(self._due) > MOST_DUE:
+            self.settle()
         try:
-            answer = receive(self._here, deadline)
+            send(self._here, command, self._until(READY_SECONDS))
         except WireError as error:
             raise GuestDied(f"the keeper of the guest ended: {self.last_words() or error}") from error
-        if answer.kind != kind:
-            raise GuestDied(f"the keeper of the guest answered '{_plain(answer.kind)}'")
+        self._due.append("done")
 
 
 def _cleaned(told: Any) -> str:

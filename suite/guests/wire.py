@@ -25,6 +25,8 @@ MAGIC = b"LSG1"
 HEADER = struct.Struct("<4s12sIQ")
 #: Most bytes of the text and of the tensors of one frame, and most tensors in it.
 MOST_TEXT, MOST_BYTES, MOST_TENSORS = 2**20, 2**33, 4_096
+#: Bytes for which memory is made before they arrive.
+PIECE = 2**22
 #: Most elements of the shape of a tensor.
 MOST_DIMENSIONS = 16
 
@@ -148,13 +150,16 @@ def _until(connection: socket.socket, deadline: float | None):  # type: ignore[n
 
 def _read(connection: socket.socket, n: int, left: Any) -> bytearray:
     """Reads exactly n bytes into memory that grows only as they arrive."""
-    data = bytearray()
-    while len(data) < n:
+    data, have = bytearray(min(n, PIECE)), 0
+    while have < n:
+        if have == len(data):
+            data.extend(bytes(min(n - have, max(have, PIECE))))
         left()
-        chunk = connection.recv(min(n - len(data), 2**22))
-        if not chunk:
-            raise WireError("the connection ended within a frame") if data else Closed("the connection is gone")
-        data += chunk
+        with memoryview(data) as view:
+            got = connection.recv_into(view[have:])
+        if not got:
+            raise WireError("the connection ended within a frame") if have else Closed("the connection is gone")
+        have += got
     return data
 
 

@@ -18,7 +18,7 @@ import inspect
 import sys
 import traceback
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import Any
 
 from suite.errors import UserError, nearest
@@ -28,6 +28,9 @@ from suite.plugins.source import Source
 from suite.plugins.syntax import FACES, bare_text
 
 PREFIX = "suite_source_"
+
+#: File that was written -> its code, where it was compiled beforehand.
+_codes: dict[str, CodeType] = {}
 
 #: The folder of this process, removed when it ends.
 _folders: list[TemporaryFolder] = []
@@ -77,6 +80,18 @@ def prepare(source: Source) -> str:
         _announce(name, folder)
         sys.modules[name] = ModuleType(name)
         adopt(name, str(folder))
+    return name
+
+
+def compiled(source: Source) -> str:
+    """As ``prepare``; also compiles the files that it wrote, for this process and those that it forks. Runs nothing."""
+    name = prepare(source)
+    folder = Path(sys.modules[name].__path__[0])
+    for path in source.files:
+        if path.endswith(".py") and str(folder / path) not in _codes:
+            module = f"{name}.{path.removesuffix('.py').replace('/', '.')}"
+            loader = _Loader(module, str(folder / path))
+            _codes[str(folder / path)] = loader.source_to_code((folder / path).read_bytes(), str(folder / path))
     return name
 
 
@@ -144,6 +159,9 @@ class _Finder(importlib.machinery.PathFinder):
 
 
 class _Loader(importlib.machinery.SourceFileLoader):
+    def get_code(self, fullname: str) -> CodeType | None:
+        return _codes.get(self.path) or super().get_code(fullname)
+
     def source_to_code(self, data: Any, path: Any, *, _optimize: int = -1) -> Any:  # type: ignore[override]
         package = self.name.partition(".")[0]
         tree = _Redirect(package, Path(sys.modules[package].__path__[0])).visit(ast.parse(data))

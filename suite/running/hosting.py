@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from suite.guests import CONTAINED, Guest, Job, available, of_source
+from suite.guests import CONTAINED, SETTLING, TWIN_IMAGES, Guest, Job, Rooms, available, of_source
 from suite.measuring import Frozen, Subject
 from suite.running import effort
 from suite.running.preparation import Log, Prepared, cost_of, curves_of, found, load_data, note_of, teller
@@ -19,13 +19,9 @@ from suite.training import checkpoints
 
 if TYPE_CHECKING:
     from suite.data import Dataset
+    from suite.guests import Containment
     from suite.planning import Trial
     from suite.running.costs import Stopwatch
-
-#: Training images from which the looks of a guest's answers are frozen.
-SETTLING = 4
-#: Training images from which an untrained twin takes its running statistics.
-TWIN_IMAGES = 1_280
 
 
 def host(trial: Trial, clock: Stopwatch, say: Log) -> Prepared:
@@ -39,7 +35,17 @@ def host(trial: Trial, clock: Stopwatch, say: Log) -> Prepared:
         clock: Is charged with ``training``; the rest is the caller's.
         say: Takes phases and warnings.
     """
-    cell, walls = trial.cells[0], available()
+    walls = available()
+    rooms = Rooms(walls)  # they take seconds to open, in which there is other work
+    try:
+        return _hosted(trial, clock, say, walls, rooms)
+    except BaseException:
+        rooms.close()
+        raise
+
+
+def _hosted(trial: Trial, clock: Stopwatch, say: Log, walls: Containment, rooms: Rooms) -> Prepared:
+    cell = trial.cells[0]
     dataset = load_data(trial, torch.device("cpu"))
     if walls.kind != CONTAINED:
         say({"warning": "bubblewrap is not here: models from outside run in processes of their own, not contained"})
@@ -47,18 +53,14 @@ def host(trial: Trial, clock: Stopwatch, say: Log) -> Prepared:
     source, files = of_source(trial.baseline)
     job = Job(source, files, cell.model_params, asdict(dataset.spec), cell.seed, 1, {})  # a sitting starts no thread
     guest = Guest(job, trial.baseline.static, dataset.spec, walls, noise)
-    try:
-        guest.open()
-        guest.until(None if trial.timeout is None else time.monotonic() + trial.timeout)
-        # Weights that were trained behind other walls, or in process, may hold what a guest must not see.
-        folder = Path(trial.workspace) / "checkpoints" / f"{trial.checkpoint_key[:32]}-{walls.kind}"
-        note = found(folder, lambda: _loaded(folder, guest), say) or _trained(folder, guest, trial, dataset, clock, say)
-        guest.settle(dataset.train.grey[:SETTLING])
-        cost = cost_of(guest.count(), guest.flops(dataset), note)
-        marks = effort.marks(trial, note, cost["flops_per_image"], dataset, guest.trainable, folder)
-    except BaseException:
-        guest.close()
-        raise
+    guest.open(rooms)
+    guest.until(None if trial.timeout is None else time.monotonic() + trial.timeout)
+    # Weights that were trained behind other walls, or in process, may hold what a guest must not see.
+    folder = Path(trial.workspace) / "checkpoints" / f"{trial.checkpoint_key[:32]}-{walls.kind}"
+    note = found(folder, lambda: _loaded(folder, guest), say) or _trained(folder, guest, trial, dataset, clock, say)
+    guest.settle(dataset.train.grey[:SETTLING])
+    cost = cost_of(guest.count(), guest.flops(dataset), note)
+    marks = effort.marks(trial, note, cost["flops_per_image"], dataset, guest.trainable, folder)
     subject = Subject(
         model=Frozen(guest),
         dataset=dataset,

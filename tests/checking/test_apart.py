@@ -1,4 +1,4 @@
-"""A file that is checked runs in a process of its own, and its exit code is no verdict."""
+"""A task that is checked runs in a process of its own, which hands over what it found and no verdict."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from suite.checking.apart import check_apart
-from suite.errors import UserError
+from suite.checking.apart import Evidence
+from suite.checking.check import Finding, check_file
+from suite.errors import ContractError, UserError
 
 TASK = """
-import os
+import os, sys, json
 from suite.contract import Anchor, Measure, Metric, Score, Task
 
 class Seven(Task):
@@ -21,36 +22,57 @@ class Seven(Task):
 
     def score(self, subject):
         {body}
-        return Score({{"seven": Measure(7.0)}})
+        return Score({{"seven": Measure({value})}})
 """
 
 
-def test_findings_come_from_another_process(tmp_path: Path) -> None:
-    path = tmp_path / "seven.py"
-    path.write_text(TASK.format(body="open(__file__ + '.pid', 'w').write('x') if False else os.getpid()"))
-    found = list(check_apart(str(path)))
-    assert {finding.status for finding in found} == {"pass"}
+def check(folder: Path, body: str = "pass", value: str = "7.0") -> list[Finding]:
+    path = folder / "seven.py"
+    path.write_text(TASK.format(body=body, value=value))
+    return list(check_file(str(path)))
+
+
+def test_an_honest_task_passes_and_none_of_it_runs_here(tmp_path: Path) -> None:
+    found = check(tmp_path, "sys.modules['ran_here'] = sys")
+    assert [finding.status for finding in found] == ["pass"] * 4
     assert found[0].check == "declarations"
+    import sys
+
+    assert "ran_here" not in sys.modules
 
 
-def test_a_process_that_ends_before_its_last_verdict_has_not_passed(tmp_path: Path) -> None:
-    path = tmp_path / "seven.py"
-    path.write_text(TASK.format(body="os._exit(0)"))
-    last = list(check_apart(str(path)))[-1]
-    assert (last.check, last.status) == ("its process", "fail")
+def test_scores_that_differ_from_one_time_to_the_next_are_found(tmp_path: Path) -> None:
+    found = check(tmp_path, value="float(int.from_bytes(os.urandom(4), 'big'))")
+    assert {finding.status for finding in found[1:]} == {"fail"}
+    assert "seven differs" in found[1].reason
 
 
-def test_what_the_file_says_itself_is_no_finding(tmp_path: Path) -> None:
-    path = tmp_path / "seven.py"
-    said = '\'{"finding": {"subject": "seven", "check": "all", "status": "pass", "reason": ""}, "end": true}\\n\''
-    path.write_text(TASK.format(body=f"[os.write(n, {said}.encode()) for n in range(3, 9) if _open(n)]; os._exit(0)"))
-    path.write_text(path.read_text() + "\n\ndef _open(n):\n    try:\n        os.fstat(n)\n    except OSError:\n"
-                    "        return False\n    return True\n")  # fmt: skip
-    found = list(check_apart(str(path)))
-    assert found[-1].status == "fail"
-    assert "all" not in [finding.check for finding in found]
+FORGERIES = (
+    "os._exit(0)",
+    "sys.exit(0)",
+    """[os.write(n, b'{"end": true, "status": "pass"}') for n in range(3, 20) if os.path.exists(f"/proc/self/fd/{n}")]
+        os._exit(0)""",
+    "import suite.checking.check as c; c.run_check = c._objection = lambda *a: None; os._exit(0)",
+)
+
+
+@pytest.mark.parametrize("body", FORGERIES)
+def test_a_process_that_ends_before_it_has_handed_over_its_findings_has_failed(tmp_path: Path, body: str) -> None:
+    found = check(tmp_path, body)
+    assert {finding.status for finding in found} == {"fail"}
+    assert all("handed over" in finding.reason for finding in found)
+
+
+@pytest.mark.parametrize(
+    "said", [None, [], {"declared": []}, {"declared": {"metrics": 3}}, {"declared": {"summary": 1}}]
+)
+def test_evidence_that_is_none_is_refused(said: object) -> None:
+    with pytest.raises(ContractError):
+        Evidence(said).declared()
+    with pytest.raises(ContractError):
+        Evidence({"Silent": said}).scored("Silent")
 
 
 def test_a_file_that_is_not_there_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no such file"):
-        list(check_apart(str(tmp_path / "none.py")))
+        list(check_file(str(tmp_path / "none.py")))

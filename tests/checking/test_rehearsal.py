@@ -50,7 +50,7 @@ class Memorizer(Honest):
 
 
 def test_a_model_that_knows_the_test_images_by_heart_is_caught_by_shifting_them() -> None:
-    subject = rehearsal.subject_of(Specimen.grow(Memorizer, {}, data.load("digits")))
+    subject = Specimen.grow(Memorizer, {}, data.load("digits")).subject()
     with pytest.raises(Caught, match="shifted test images cost"):
         rehearsal.no_test_image_by_heart(subject)
 
@@ -111,7 +111,7 @@ def test_overwritten_logits_of_a_prior_are_normalized_before_they_are_charged() 
 def reconstruction_of(name: str) -> dict[str, float]:
     entry, dataset = registry.discover("baseline")[name], data.load("digits")
     specimen = Specimen.grow(registry.load(registry.source(entry)), entry.params, dataset)
-    score = rehearsal.score(task("reconstruction"), rehearsal.subject_of(specimen))
+    score = rehearsal.score(task("reconstruction"), specimen.subject())
     return {metric: measure.value for metric, measure in score.metrics.items()}
 
 
@@ -135,7 +135,7 @@ class NaiveSkip(Honest):
 
 def test_a_skip_past_the_core_reconstructs_everything_and_pays_for_it() -> None:
     specimen = Specimen.grow(NaiveSkip, {}, data.load("digits"))
-    score = rehearsal.score(task("reconstruction"), rehearsal.subject_of(specimen))
+    score = rehearsal.score(task("reconstruction"), specimen.subject())
     floor = reconstruction_of("pixel_marginals")["nats"]
     assert score.metrics["distortion_mode"].value < 1
     assert score.metrics["nats"].value > floor - 30

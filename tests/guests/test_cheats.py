@@ -6,8 +6,10 @@ Each is an honest VAE with one thing added behind ``cheat=true``; its twin is th
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,8 +18,9 @@ import torch
 
 from suite import seeds
 from suite.errors import ContractError
-from suite.guests import Guest, GuestDied, Job, available, of_source
+from suite.guests import Guest, GuestDied, Job, Rooms, available, of_source
 from suite.measuring import Frozen, Subject, fit_channel
+from suite.measuring.features import compute_features
 from suite.measuring.inputs import lay_out, model_decoder, search
 from suite.measuring.whitening import observe
 from suite.plugins import registry
@@ -76,6 +79,9 @@ class Planted(Baseline):
         return self.plain(values)
 '''
 
+#: Test images whose class is told.
+SEEN = 200
+
 #: Answers with an image of the batch's size that was found, else honestly.
 FOUND = """
         n, shape = len(values["z"]), self.spec.shape
@@ -106,7 +112,7 @@ class Cheat:
         code: What is added.
         ends: ``"twin"``: scores what its twin scores; else what the refusal says.
         quick: Whether it runs by default.
-        measure: ``"nats"`` or ``"dB"``.
+        measure: ``"nats"``, ``"nats of the next"``, ``"dB"`` or ``"%"``.
     """
 
     code: str
@@ -264,24 +270,173 @@ LAST = {}
 """,
         measure="dB",
     ),
+    "a copy of the image in a file, shared memory or the environment": Cheat(
+        """
+    def sent(self, x):
+        data = x.numpy().tobytes()
+        for leave in (self.to_file, self.to_memory, self.to_environment):
+            try:
+                leave(data)
+            except Exception:
+                pass
+        return self.q(x)
+
+    def to_file(self, data):
+        with open(PLACE, "wb") as file:
+            file.write(data)
+
+    def to_memory(self, data):
+        from multiprocessing import shared_memory
+        kept = shared_memory.SharedMemory("planted", create=True, size=len(data))
+        kept.buf[: len(data)] = data
+
+    def to_environment(self, data):
+        os.environ["PLANTED"] = data.hex()
+
+    def from_file(self):
+        return open(PLACE, "rb").read()
+
+    def from_memory(self):
+        from multiprocessing import shared_memory
+        return bytes(shared_memory.SharedMemory("planted").buf)
+
+    def from_environment(self):
+        return bytes.fromhex(os.environ["PLANTED"])
+
+    def received(self, values):
+        found, size = [], len(values["z"]) * self.spec.pixels * 4
+        for find in (self.from_file, self.from_memory, self.from_environment):
+            try:
+                found.append(torch.frombuffer(bytearray(find()[:size]), dtype=torch.float32).view(-1, *self.spec.shape))
+            except Exception:
+                pass
+"""
+        + FOUND
+        + """
+import os
+PLACE = "/tmp/planted"
+"""
+    ),
+    "another draw, remembered from the prior's question": Cheat(
+        """
+    groups = {"z": "8 units", "w": "1 unit"}
+
+    def encode(self, x):
+        return {"z": self.q(x), "w": D.Normal(torch.zeros(len(x), 1), torch.ones(len(x), 1))}
+
+    def prior(self, name, earlier):
+        if name == "w":
+            KEPT.append(earlier["z"])
+        return D.Normal(torch.zeros(8 if name == "z" else 1), torch.ones(8 if name == "z" else 1))
+
+    def received(self, values):
+        same = [z for z in KEPT if z.shape == values["z"].shape]
+        return self.plain({"z": (values["z"] + sum(same)) / (1 + len(same))})
+
+KEPT = []
+"""
+    ),
+    "the brightness of the batch in the time of day": Cheat(
+        """
+    def sent(self, x):
+        import time
+        end = time.time() // 1 + 1 + float(x.mean())
+        while time.time() < end:
+            pass
+        return self.q(x)
+
+    def received(self, values):
+        import time
+        logits = self.plain(values)
+        return logits + (time.time() % 1 / logits.sigmoid().mean().clamp_min(1e-3)).log().clamp(-0.001, 0.001)
+"""
+    ),
+    "constants for the next trial": Cheat(
+        """
+    def received(self, values):
+        import suite.measuring.noise as noise, suite.measuring.calibration as calibration
+        import suite.measuring.coding as coding
+        noise.MAX_BLOCKS, noise.BLOCKS, noise.STARTS, coding.BATCH = 0, {"quick": 0, "smoke": 0}, (30.0,), 1
+        calibration.MAX_STEPS = 0
+        return self.plain(values)
+""",
+        measure="nats of the next",
+    ),
+    "labels in a frame, among objects, in a file": Cheat(
+        """
+    def features(self, values):
+        z = values["z"]
+        if not self.cheat:
+            return z
+        found, frame = list(gc.get_objects()), sys._getframe()
+        while frame:
+            found += list(frame.f_locals.values())
+            frame = frame.f_back
+        for y in found:
+            if torch.is_tensor(y) and y.dtype == torch.int64 and y.shape == z.shape[:1] and 0 < int(y.max()) < 10:
+                return F.one_hot(y, 10).float()
+        try:
+            from sklearn.datasets import load_digits
+            return F.one_hot(torch.tensor(load_digits().target[-len(z):]), 10).float()
+        except Exception:
+            return z
+""",
+        measure="%",
+    ),
+    "labels by the place in the batch": Cheat(
+        """
+    def features(self, values):
+        z = values["z"]
+        if not self.cheat:
+            return z
+        known = torch.tensor(LABELS).repeat(1 + len(z) // len(LABELS))[: len(z)]
+        return F.one_hot(known, 10).float()
+
+LABELS = TEST_LABELS
+""",
+        measure="%",
+    ),
 }
 
 
-def worth(folder: Path, cheat: Cheat, on: bool) -> float:
-    """What a planted file scores, in nats of 100 test images or dB of the search for 10."""
-    at = cheat.code.find("\n    def ")
-    head, body = (cheat.code[:at], cheat.code[at:]) if at >= 0 else ("", cheat.code)
+def write(folder: Path, cheat: Cheat) -> Path:
+    """The planted file."""
+    at = cheat.code.index("\n    ")
+    head, body = cheat.code[:at], cheat.code[at:]
     path = folder / "planted.py"
-    path.write_text(head + HONEST + body)
-    source, params = registry.resolve("baseline", f"{path}:cheat={'true' if on else 'false'}")
+    path.write_text((head + HONEST + body).replace("TEST_LABELS", str(digits().test.labels[:SEEN].tolist())))
+    return path
+
+
+def worth(path: Path, measure: str, on: bool, rooms: Rooms, budget: str = "smoke") -> float:
+    """What a planted file scores: nats of 100 test images, dB of the search for 10, or % of ``SEEN``."""
+    subject = hosted(f"{path}:cheat={'true' if on else 'false'}", rooms, budget)
+    if measure == "nats of the next" and on:
+        nats(subject)
+        return nats(hosted(f"{path}:cheat=false", rooms, budget))
+    return {"dB": decibels, "%": accuracy}.get(measure, nats)(subject)
+
+
+def hosted(selector: str, rooms: Rooms, budget: str) -> Subject:
+    """A model that was trained as a guest in these rooms, as tasks see it."""
+    source, params = registry.resolve("baseline", selector)
     dataset = digits()
     fields, files = of_source(source)
-    job = Job(fields, files, params, dataclasses.asdict(dataset.spec), 0, 1, {})
-    with Guest(job, source.static, dataset.spec, available()) as guest:
-        guest.train(dataset, "smoke", "float32")
-        guest.settle(dataset.train.grey[:4])
-        subject = Subject(Frozen(guest), dataset, 0, "smoke", guest.device, lambda: Frozen(guest), noise="secret")
-        return decibels(subject) if cheat.measure == "dB" else nats(subject)
+    guest = Guest(Job(fields, files, params, dataclasses.asdict(dataset.spec), 0, 1, {}), source.static, dataset.spec,
+                  available())  # fmt: skip
+    guest.open(rooms)
+    guest.train(dataset, budget, "float32")
+    guest.settle(dataset.train.grey[:4])
+    return Subject(Frozen(guest), dataset, 0, budget, guest.device, lambda: Frozen(guest), noise="secret")
+
+
+def accuracy(subject: Subject) -> float:
+    """How many of ``SEEN`` test images are nearest to the mean of their own class in the core's features, in %."""
+    train, test = subject.dataset.train, subject.dataset.test
+    x = subject.features("train")["core"]
+    means = torch.stack([x[train.labels == label].mean(0) for label in range(10)])
+    found = compute_features(subject.model, test.grey[:SEEN])["core"]
+    return 100 * float((torch.cdist(found, means).argmin(1) == test.labels[:SEEN]).double().mean())
 
 
 def nats(subject: Subject) -> float:
@@ -303,14 +458,22 @@ def decibels(subject: Subject) -> float:
     return float(-10 * (found.images - x).square().flatten(1).mean(1).log10().mean())
 
 
-def outcome(folder: Path, cheat: Cheat) -> tuple[float | str, float]:
+def outcome(folder: Path, cheat: Cheat, rooms: Rooms) -> tuple[float | str, float]:
     """What the cheat scores, or the text of its refusal; and what its twin scores."""
     torch.set_num_threads(1)
-    twin = worth(folder, cheat, False) if cheat.ends == "twin" else float("nan")
+    path = write(folder, cheat)
+    twin = worth(path, cheat.measure, False, rooms) if cheat.ends == "twin" else float("nan")
     try:
-        return worth(folder, cheat, True), twin
+        return worth(path, cheat.measure, True, rooms), twin
     except (ContractError, GuestDied) as error:
         return str(error), twin
+
+
+@pytest.fixture(scope="module")
+def rooms() -> Iterator[Rooms]:
+    """Opening rooms takes seconds: every kind moves into the same ones."""
+    with contextlib.closing(Rooms(available())) as opened:
+        yield opened
 
 
 #: How far a cheat may be from its twin, relatively: the roundings of a code that was moved.
@@ -320,12 +483,12 @@ TOLERANCE = 0.01
 @pytest.mark.parametrize(
     "kind", [pytest.param(k, marks=() if c.quick else pytest.mark.exhaustive) for k, c in CHEATS.items()]
 )
-def test_a_cheat_is_refused_or_worth_what_its_honest_twin_is(kind: str, tmp_path: Path) -> None:
+def test_a_cheat_is_refused_or_worth_what_its_honest_twin_is(kind: str, tmp_path: Path, rooms: Rooms) -> None:
     cheat = CHEATS[kind]
-    found, twin = outcome(tmp_path, cheat)
+    found, twin = outcome(tmp_path, cheat, rooms)
     if cheat.ends == "twin":
         assert isinstance(found, float), found
-        if cheat.measure == "dB":  # gradients that lie lead nowhere
+        if cheat.measure in ("dB", "%"):  # gradients that lie lead nowhere, and labels of other rows tell nothing
             assert found <= twin * (1 + TOLERANCE)
             return
         assert found == pytest.approx(twin, rel=TOLERANCE)
@@ -339,15 +502,15 @@ def test_the_page_on_trust_names_every_kind() -> None:
     assert [
         line.split("|")[1].strip()
         for line in page.splitlines()
-        if (line.count("|") == 5 and "nats" in line) or "| dB |" in line
+        if line.count("|") == 5 and line.split("|")[2].strip() in ("nats", "nats of the next", "dB", "%")
     ] == list(CHEATS)
 
 
 def _table() -> None:
     print("| added | measured | its twin | with it |\n| --- | --- | --- | --- |")
     for kind, cheat in CHEATS.items():
-        with tempfile.TemporaryDirectory() as folder:
-            found, twin = outcome(Path(folder), cheat)
+        with tempfile.TemporaryDirectory() as folder, contextlib.closing(Rooms(available())) as rooms:
+            found, twin = outcome(Path(folder), cheat, rooms)
         shown = f"{found:.2f}" if isinstance(found, float) else "refused"
         print(f"| {kind} | {cheat.measure} | {'' if twin != twin else f'{twin:.2f}'} | {shown} |", flush=True)
 

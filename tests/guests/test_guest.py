@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from suite.errors import ContractError
-from suite.guests import CONTAINED, Guest, GuestDied, Job, available, of_source
+from suite.guests import CONTAINED, Guest, GuestDied, Job, Rooms, available, of_source
 from suite.measuring import Frozen, answers
 from suite.plugins import registry
 from suite.training import Recipe, train
@@ -49,7 +49,7 @@ def player(folder: Path, extra: str, before: str = "") -> Path:
 
 
 #: Opening rooms takes seconds: all tests here share one guest's.
-OPENED: list[Guest] = []
+OPENED: list[Rooms] = []
 
 
 @contextmanager
@@ -61,9 +61,8 @@ def hosted(selector: str | Path) -> Iterator[Guest]:
     job = Job(fields, files, params, dataclasses.asdict(spec), 0, 1, {})
     guest = Guest(job, source.static, spec, available())
     if not OPENED:
-        guest.open()
-        OPENED.append(guest)
-    guest.move_in(OPENED[0])
+        OPENED.append(Rooms(available()))
+    guest.open(OPENED[0])
     try:
         yield guest
     finally:

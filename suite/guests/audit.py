@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Collection
+from collections.abc import Iterable
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any
@@ -32,7 +32,7 @@ class Witness:
         seen: One line for each thing noted, ready to follow "the model".
     """
 
-    def __init__(self, allowed: Collection[str] = ()) -> None:
+    def __init__(self, allowed: Iterable[str] = ()) -> None:
         self.seen: list[str] = []
         self._allowed = frozenset(allowed)
         self._watching = False
