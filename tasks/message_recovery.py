@@ -52,6 +52,9 @@ RIDGES = (1e-6, 1e-4, 1e-2, 1e-1, 1.0)
 WORTH = 0.01
 #: A position is known no better than to this share of its variance: beyond it lies rounding.
 EXACT = 1e-6
+#: Of a noise that is taken out of a variance this share stays: twice what float32, in which a channel keeps its noise,
+#: may have rounded off. Less, and the difference could be below zero.
+ROUNDING = 2.5e-7
 #: Strengths of the disturbance, and the one that is ranked: the geometry that the inverted autoencoder was made for.
 STRENGTHS = (0.0, 0.25, 0.5, 1.0, 2.0)
 REFERENCE = 1.0
@@ -165,7 +168,7 @@ def homographies(n: int, height: int, width: int, strength: float, rng: torch.Ge
 class MessageRecovery(Task):
     """Nats of a message that arrive through decoder, disturbance and encoder."""
 
-    version = 1
+    version = 2
     summary = "nats of a random message that survive decoding, a disturbance of the image, and encoding"
     primary = "nats_bound"
     official = False
@@ -291,14 +294,14 @@ def without_noise(channel: Channel) -> Channel:
     """The channel with default priors that have the moments of the codes alone.
 
     What the decoder need not know the channel hides under much noise: drawn with it, a message would be sent with
-    many times the power of any code.
+    many times the power of any code. What rounding would make of a variance that vanishes in the noise stays positive.
     """
     gaussians = dict(channel.gaussians)
     for name, noise in channel.noise.items():
         if name in gaussians:
             received = gaussians[name]
             moments = Moments(received.mean, received.covariance, 0)
-            gaussians[name] = GaussianPrior(moments.plus(-noise.flatten().double().square()))
+            gaussians[name] = GaussianPrior(moments.plus(-(1 - ROUNDING) * noise.flatten().double().square()))
     return replace(channel, gaussians=gaussians)
 
 

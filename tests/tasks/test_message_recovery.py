@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -13,7 +14,7 @@ from torch.distributions import Distribution, Normal
 
 from suite.checking.small_models import Blocks, Hierarchy, Silent
 from suite.contract import Baseline, Batch, DataSpec, Discrete, Latents, Score, Unsupported, Values
-from suite.measuring import fit_channel, noise
+from suite.measuring import GaussianPrior, Moments, fit_channel, noise
 from suite.plugins import registry
 from tests import models
 
@@ -227,6 +228,23 @@ def test_messages_of_a_code_without_a_prior_have_the_code_s_power_and_not_the_ch
     assert float(fitted.gaussians["z"].variances.mean()) > 100 * float(codes.var(0).mean())
     prior = MODULE.without_noise(fitted).gaussians["z"]
     torch.testing.assert_close(prior.variances, codes.var(0), rtol=0.05, atol=0.02 * float(codes.var(0).mean()))
+
+
+@pytest.mark.parametrize("d", [8, 4000], ids=["full", "diagonal"])
+def test_numbers_that_vanish_in_their_noise_still_make_finite_messages(d: int) -> None:
+    """The channel keeps its noise in float32: what is left of a variance after it may be below zero."""
+    generator = torch.Generator().manual_seed(0)
+    exact = 1e3 + 1e6 * torch.rand(d, generator=generator, dtype=torch.float64)
+    wide = exact.float()
+    hidden = Moments(torch.zeros(d).double(), torch.full((d,), 1e-9).double().diag(), 1)
+    if d > 8:
+        hidden = Moments(hidden.mean, hidden.variances.clone(), 1)
+    prior = GaussianPrior(hidden.plus(exact.square()))
+    fitted = fit_channel(models.subject_of(Hierarchy))
+    clean = MODULE.without_noise(replace(fitted, noise={"z": wide}, gaussians={"z": prior})).gaussians["z"]
+    draws = clean.sample(torch.zeros(16, d), torch.randn(16, d, generator=generator))
+    assert draws.isfinite().all()
+    assert float((draws / wide).abs().max()) < 0.01
 
 
 @pytest.mark.parametrize(
