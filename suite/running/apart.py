@@ -92,16 +92,15 @@ class Apart:
         """Brings what a dead worker has left to say to where it would have left it on a shared file system.
 
         Args:
-            node: What Ray calls the worker's node; empty where the worker died before it could say.
+            node: What Ray calls the worker's node.
             index: Of the trial.
             note: Where it goes.
 
         Returns:
             Whether the node is alive. Ray itself takes a while to notice that one is not.
         """
-        if not node:
-            return False
         ray = load_ray()
+
         try:
             text = ray.get(on_node(parcels.take_note, node).remote(f"{self.name}{index}"), timeout=PATIENCE)
         except Exception:

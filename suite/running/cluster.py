@@ -268,6 +268,8 @@ def _node_died(error: Any, apart: Apart | None, tally: Tally, index: int, note: 
         return False
     if apart is None:
         return "its node has died" in str(error)
+    if not tally.node:  # its worker never said a word: it was the node, or what Ray did there
+        return isinstance(error, ray.exceptions.RayActorError)
     return not apart.bring_note(tally.node, index, note)
 
 
@@ -278,4 +280,6 @@ def _cause(error: Any, note: Path, tally: Tally) -> tuple[str, str, str]:
     if isinstance(error, ray.exceptions.RayTaskError):
         cause = error.cause
         return "failed", f"the worker failed: {type(cause).__name__}: {cause}", str(error)[-4000:]
+    if isinstance(error, ray.exceptions.RuntimeEnvSetupError):
+        return "killed", f"a node could not take the engine: {str(error).strip().splitlines()[-1][:200]}", ""
     return limits.cause_of_death(note, tally.trial.timeout, tally.host)

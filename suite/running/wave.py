@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
+from suite.errors import UserError
 from suite.running.executor import Execution
 from suite.running.interrupt import end, interruptible, stop_if_asked
 from suite.running.progress import Progress
@@ -37,9 +38,14 @@ class Workers:
         workspace: Takes the scratch folder and the log.
         execution: How trials are run.
         quiet: Show no progress.
+
+    Raises:
+        UserError: Where nodes do not see the workspace: a training that goes on needs what the last wave left there.
     """
 
     def __init__(self, workspace: Path, execution: Execution, quiet: bool = False) -> None:
+        if not execution.shared:
+            raise UserError("a search needs a workspace that all nodes see; --no-shared is for `suite run`")
         self._workspace, self._execution = workspace, execution
         self._console = Console(quiet=quiet, file=console_file(), highlight=False)
         self._stack = contextlib.ExitStack()

@@ -77,9 +77,9 @@ class Cluster:
             env: What its environment has besides.
             resources: Options of ``ray start``.
         """
-        temporary = self.temporary(name)
-        temporary.mkdir(exist_ok=True)
-        lines = [f"hostname {shlex.quote(name)}"]
+        self.temporary(name).mkdir(parents=True, exist_ok=True)
+        own = f"mount --bind {self.temporary(name).parent} {self.folder}"  # as on a machine of its own
+        lines = [f"hostname {shlex.quote(name)}", own]
         lines += [
             f"mount --bind {shlex.quote(str(there))} {shlex.quote(str(at))}" for at, there in (instead or {}).items()
         ]
@@ -89,12 +89,12 @@ class Cluster:
             name,
             before,
             [f"--address={self.address}", *resources],
-            self.env | {"TMPDIR": str(temporary)} | dict(env or {}),
+            self.env | {"TMPDIR": str(self.folder / "tmp")} | dict(env or {}),
         )
 
     def temporary(self, name: str) -> Path:
         """Where a node keeps its temporary files."""
-        return self.folder / f"tmp-{name}"
+        return self.folder / name / "tmp"
 
     def lodgings(self, name: str) -> list[Path]:
         """The folders that a node has of trials that go on."""
@@ -106,8 +106,7 @@ class Cluster:
         for part in [*process.children(recursive=True), process]:
             with contextlib.suppress(psutil.Error):
                 part.kill()
-        for folder in self.lodgings(name):
-            shutil.rmtree(folder)
+        shutil.rmtree(self.folder / name, ignore_errors=True)
 
     def close(self) -> None:
         """Ends every node, the head last, and removes what they wrote."""
