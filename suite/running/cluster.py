@@ -103,7 +103,7 @@ def _fit(
     tallies: Sequence[Tally], execution: Execution, scratch: Path, remote: bool, apart: Apart | None
 ) -> str | None:
     """Runs one Tuner over the trials; returns why Ray gave up, or None."""
-    ray, tune = load_ray(), load_tune()
+    tune = load_tune()
 
     trials = [dataclasses.replace(tally.trial, cells=tuple(tally.left.values())) for tally in tallies]
     folder = str(scratch) if apart is None else ""
