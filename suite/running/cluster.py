@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 #: A trial whose worker was lost together with Ray's own run is started once more, not for ever.
 ATTEMPTS = 2
 
+#: Trials that travel together with one copy of their sources.
+PARCEL = 200
+
 
 def run_ray(
     trials: Sequence[Trial],
@@ -100,12 +103,13 @@ def _fit(
     tallies: Sequence[Tally], execution: Execution, scratch: Path, remote: bool, apart: Apart | None
 ) -> str | None:
     """Runs one Tuner over the trials; returns why Ray gave up, or None."""
-    ray, tune = load_ray(), load_tune()
+    tune = load_tune()
 
     trials = [dataclasses.replace(tally.trial, cells=tuple(tally.left.values())) for tally in tallies]
-    parcel = ray.cloudpickle.dumps((trials, apart))  # another engine may be unable to open it
     folder = str(scratch) if apart is None else ""
-    function = tune.with_parameters(_compared(), trials=parcel, scratch=folder, memory=execution.memory)
+    function = tune.with_parameters(
+        _compared(), parcels=_packed(trials, apart), scratch=folder, memory=execution.memory
+    )
     resources = {"cpu": execution.threads, "gpu": execution.gpus_per_trial}
     watch = _callback(tallies, scratch, apart, Deadline(execution.timeout))
     tuner = tune.Tuner(
@@ -153,7 +157,7 @@ def _compared() -> Callable[..., None]:
     ray.cloudpickle.register_pickle_by_value(likenesses)
     here = likeness()
 
-    def compared(config: dict[str, Any], trials: bytes, scratch: str, memory: float | None) -> None:
+    def compared(config: dict[str, Any], parcels: list[bytes], scratch: str, memory: float | None) -> None:
         import json
         import platform
 
@@ -164,23 +168,34 @@ def _compared() -> Callable[..., None]:
             return
         from suite.running.cluster import _work
 
-        _work(config["trial"], trials, Path(scratch), memory)
+        _work(config["trial"], parcels, Path(scratch), memory)
 
     return compared
 
 
-def _work(index: int, trials: bytes, scratch: Path, memory: float | None) -> None:
+def _work(index: int, parcels: list[bytes], scratch: Path, memory: float | None) -> None:
     """One trial in a worker."""
     ray, tune = load_ray(), load_tune()
 
     from suite.running.worker import work
 
-    parcel, apart = ray.cloudpickle.loads(trials)
-    trial, gpu = parcel[index], bool(ray.get_gpu_ids())
+    (trial, apart), gpu = _opened(parcels, index), bool(ray.get_gpu_ids())
     if apart is None:
         work(trial, tune.report, _note(scratch, index), memory, gpu)
     else:
         apart.work(trial, index, tune.report, memory, gpu)
+
+
+def _packed(trials: Sequence[Trial], apart: Apart | None) -> list[bytes]:
+    """Returns the trials sealed, since another engine may be unable to open them, and in parcels of which one is."""
+    pickle = load_ray().cloudpickle
+
+    return [pickle.dumps((trials[at : at + PARCEL], apart)) for at in range(0, len(trials), PARCEL)]
+
+
+def _opened(parcels: Sequence[bytes], index: int) -> tuple[Trial, Apart | None]:
+    trials, apart = load_ray().cloudpickle.loads(parcels[index // PARCEL])
+    return trials[index % PARCEL], apart
 
 
 def _note(scratch: Path, index: int) -> Path:

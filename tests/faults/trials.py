@@ -29,22 +29,22 @@ def over_memory() -> Finding:
 
 @row("a trial over its time, with `--timeout`")
 def over_time() -> Finding:
-    return _play("Sleeper", "timeout", "sleeper", "--timeout", "12", loss="time.sleep(1000)")
+    return _play("Sleeper", "timeout", "not done after", "--timeout", "12", loss="time.sleep(1000)")
 
 
 @row("a trial that hangs in C, with `--timeout`", tested=True)
 def hanging_in_c() -> Finding:
-    return _play("Hanging", "timeout", "hanging", "--timeout", "12", loss=HANG)
+    return _play("Hanging", "timeout", "not done after", "--timeout", "12", loss=HANG)
 
 
 @row("a trial that swallows every exception, with `--timeout`")
 def swallowing() -> Finding:
-    return _play("Swallower", "timeout", "swallower", "--timeout", "12", loss=SWALLOW)
+    return _play("Swallower", "timeout", "not done after", "--timeout", "12", loss=SWALLOW)
 
 
 @row("a trial that exits its process")
 def exiting() -> Finding:
-    return _play("Quitter", "killed", "quitter", loss="os._exit(3)")
+    return _play("Quitter", "killed", "died", loss="os._exit(3)")
 
 
 @row("a trial that leaves threads running")

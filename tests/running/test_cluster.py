@@ -20,7 +20,7 @@ from suite.planning.cells import Trial
 from suite.planning.plan import make_plan
 from suite.planning.selection import Selection
 from suite.records.record import Record
-from suite.running.cluster import _scheduler, run_ray
+from suite.running.cluster import PARCEL, _opened, _packed, _scheduler, run_ray
 from suite.running.connection import _knock, _refusal, connected
 from suite.running.executor import Execution
 from suite.running.likeness import likeness
@@ -150,6 +150,13 @@ def test_the_first_trial_that_waits_is_next_whatever_has_ended() -> None:
     controller = SimpleNamespace(get_live_trials=lambda: trials[::-1])
     assert _scheduler().choose_trial_to_run(controller).config["trial"] == 1
     assert _scheduler().choose_trial_to_run(SimpleNamespace(get_live_trials=lambda: trials[:1])) is None
+
+
+def test_trials_are_packed_in_parcels_and_each_comes_out_of_its_own() -> None:
+    trials: Any = [f"trial {i}" for i in range(2 * PARCEL + 1)]
+    parcels = _packed(trials, None)
+    assert len(parcels) == 3
+    assert [_opened(parcels, index)[0] for index in range(len(trials))] == trials
 
 
 def test_what_no_node_can_hold_is_refused_at_once(tmp_path: Path) -> None:
