@@ -23,7 +23,7 @@ from tests.cluster.machines import Machine
 POSTGRES = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name))
 
 #: Seconds that a service may take to become healthy.
-PATIENCE = 180.0
+PATIENCE = 300.0
 
 
 def order(services: Mapping[str, Any], wanted: Sequence[str]) -> list[str]:
