@@ -82,10 +82,11 @@ class Demo:
         services = self.services
         for service in order(services.services, sorted(set(PLACES.values()) - {"suite"})):
             hosts = [self.machines[name] for name, placed in PLACES.items() if placed == service]
-            started = [(host, services.start(service, host)) for host in hosts]
-            for host, process in started:
+            for host in hosts:
+                services.start(service, host)
+            for host in hosts:
                 began = time.monotonic()
-                services.wait(service, host, process)
+                services.wait(service, host)
                 print(f"  {service:11} {host.name:9} {host.address:10} healthy after {time.monotonic() - began:.1f} s")
 
     def run_board(self) -> float:

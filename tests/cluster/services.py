@@ -23,7 +23,7 @@ from tests.cluster.machines import Machine
 POSTGRES = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name))
 
 #: Seconds that a service may take to become healthy.
-PATIENCE = 180.0
+PATIENCE = 300.0
 
 
 def order(services: Mapping[str, Any], wanted: Sequence[str]) -> list[str]:
@@ -72,6 +72,7 @@ class Services:
         self.services = composition.read(env)
         self._folders = {place: str(folder) for place, folder in folders.items()}
         self._logs = logs
+        self._running: dict[str, tuple[str, Machine, subprocess.Popen]] = {}
 
     def environment(self, name: str) -> dict[str, str]:
         """Returns the environment of a service, with the folders that stand here for its volumes."""
@@ -86,14 +87,22 @@ class Services:
         env = self.environment(name)
         if name == "postgres":
             words, env = self._postgres(words, env)
-        return machine.start(words, env, self.log(machine.name))
+        process = machine.start(words, env, self.log(machine.name))
+        self._running[machine.name] = (name, machine, process)
+        return process
+
+    def _restart(self) -> None:
+        """Starts again every service that has ended, as Compose would: Ray gives up where its head is slow to start."""
+        for name, machine, process in list(self._running.values()):
+            if process.poll() is not None:
+                self.start(name, machine)
 
     def log(self, machine: str) -> Path:
         """Returns the file that holds what the service on a machine prints."""
         return self._logs / f"{machine}.log"
 
-    def wait(self, name: str, machine: Machine, process: subprocess.Popen) -> None:
-        """Waits until the service's health check passes; a service that ends is started again, as Compose would.
+    def wait(self, name: str, machine: Machine) -> None:
+        """Waits until the service's health check passes; meanwhile every service that ends is started again.
 
         Raises:
             RuntimeError: If it does not pass in time.
@@ -102,8 +111,7 @@ class Services:
         env = composition.child_environment() | self.environment(name)
         began, said = time.monotonic(), ""
         while time.monotonic() - began < PATIENCE:
-            if process.poll() is not None:
-                process = self.start(name, machine)
+            self._restart()
             asked = subprocess.run(check, cwd=ROOT, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True)
             if asked.returncode == 0:
                 return

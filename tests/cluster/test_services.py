@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,34 @@ def test_a_volume_s_path_becomes_a_folder_and_every_other_value_stays(tmp_path: 
     assert env["PGPASSWORD"] == "p@ss"
     assert env["PATH"].startswith(str(Path(sys.executable).parent))
     assert search_path() == env["PATH"]
+
+
+class Here:
+    """A machine that is this one."""
+
+    def __init__(self, name: str) -> None:
+        self.name, self.starts = name, 0
+
+    def start(self, words: Sequence[str], env: Mapping[str, str], log: Path) -> subprocess.Popen:
+        self.starts += 1
+        return subprocess.Popen(list(words), env=dict(env))
+
+    def command(self, words: Sequence[str]) -> list[str]:
+        return list(words)
+
+
+def test_a_service_that_ends_is_started_again_while_another_is_waited_for(tmp_path: Path) -> None:
+    some = services(tmp_path)
+    twice = f"test -e {tmp_path}/two || {{ test -e {tmp_path}/one && touch {tmp_path}/two || touch {tmp_path}/one; }}"
+    some.services = {
+        "weak": {"command": ["sh", "-c", twice]},
+        "strong": {"command": "true", "healthcheck": {"test": ["CMD", "test", "-e", str(tmp_path / "two")]}},
+    }
+    weak, strong = Here("weak"), Here("strong")
+    some.start("weak", weak)  # type: ignore[arg-type]
+    some.start("strong", strong)  # type: ignore[arg-type]
+    some.wait("strong", strong)  # type: ignore[arg-type]
+    assert weak.starts >= 2
 
 
 @pytest.mark.journey
