@@ -133,8 +133,12 @@ class Room:
             end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER_BYTES)
         told = {"memory": self._memory, "filter": self._filter, "job": name, "early": early, "watch": watch}
         self._tell(Frame("sit", told))
-        socket.send_fds(self._here, [b"f"], [theirs.fileno()])
-        theirs.close()
+        try:
+            socket.send_fds(self._here, [b"f"], [theirs.fileno()])
+        except OSError as error:
+            raise GuestDied(f"the keeper of the guest ended: {self.last_words() or error}") from error
+        finally:
+            theirs.close()
         self._sitting, self._playing, self._sat = mine, name, True
 
     def rise(self) -> None:

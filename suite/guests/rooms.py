@@ -2,8 +2,8 @@
 
 Never are both seated at the same time, but while something is fitted on training images. A sitting answers one
 request, or one message: the priors of its groups in turn and its decoding, each of which the receiver may know when it
-is asked for the next. While the referee works on an answer, the receiver's next sitting is already loading the guest;
-the one before it has ended by then.
+is asked for the next. Where the receiver is asked time and again, its next sitting loads the guest while the referee
+works on an answer; the one before it has ended by then.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ class Rooms:
         others = replace(walls, uid=walls.uid + 1) if walls.apart else walls
         self.sender, self.receiver = Room(walls), Room(others)
         self._received = NOTHING
+        self._in_turn = False
         self._heard: Mapping[str, Tensor] = {}
 
     def give(self, job: Job, name: str) -> None:
@@ -68,6 +69,7 @@ class Rooms:
     def ask_sender(self, name: str, request: Frame, kind: str, most_bytes: int) -> Frame:
         """Asks a sender that saw nothing else."""
         self._only(self.sender)
+        self._in_turn = False
         self.sender.sit(name)
         answer = self.sender.ask(request, kind, most_bytes=most_bytes)
         self.sender.rise()
@@ -93,8 +95,11 @@ class Rooms:
         self._received, self._heard = MESSAGE, told
         answer = self.receiver.ask(request, kind, most_bytes=most_bytes)
         if not stays:
-            self.receiver.sit(name, early=True)
-            self._received = NOTHING
+            if self._in_turn:  # where sender and receiver alternate, the next one would load in vain
+                self.receiver.sit(name, early=True)
+            else:
+                self.receiver.rise()
+            self._received, self._in_turn = NOTHING, True
         return answer
 
     def ask_gradients(self, name: str, request: Frame, kind: str, *, fitting: bool) -> Frame:

@@ -427,6 +427,7 @@ def hosted(selector: str, rooms: Rooms, budget: str) -> Subject:
     guest.open(rooms)
     guest.train(dataset, budget, "float32")
     guest.settle(dataset.train.grey[:4])
+    guest.count()  # and which methods it has of its own
     return Subject(Frozen(guest), dataset, 0, budget, guest.device, lambda: Frozen(guest), noise="secret")
 
 

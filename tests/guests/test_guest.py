@@ -141,6 +141,55 @@ def test_nothing_is_remembered_from_one_answer_to_the_next(tmp_path: Path, where
         assert ask(guest, z) == [1.0]
 
 
+PRIORS = """
+        def prior(self, name, earlier):
+            self.told = getattr(self, "told", 0) + len(earlier)
+            return torch.distributions.Normal(torch.zeros(4), torch.ones(4))
+
+        def answer(self, z):
+            return z.sum(1) * 0 + getattr(self, "told", 0)
+    """
+
+
+def test_what_a_prior_was_told_is_known_to_the_decoder_of_the_same_message_alone(tmp_path: Path) -> None:
+    with hosted(player(tmp_path, PRIORS)) as guest:
+        model, (one, other) = Frozen(guest), torch.randn(2, 3, 4)
+        model.prior("w", {"z": one})
+        assert ask(guest, one) == [1.0] * 3  # nothing but what it is told again
+        assert ask(guest, one) == [0.0] * 3  # a message is decoded once
+        model.prior("w", {"z": one})
+        assert ask(guest, other) == [0.0] * 3
+        model.prior("w", {"z": one})
+        model.prior("w", {"z": other})
+        assert ask(guest, other) == [1.0] * 3
+        model.prior("w", {"z": other})
+        model.means(digits().test.binary[:3])  # the sender
+        assert ask(guest, other) == [0.0] * 3
+
+
+def test_a_prior_that_is_told_nothing_is_asked_once(tmp_path: Path) -> None:
+    draws = """
+        def prior(self, name, earlier):
+            import os
+            return torch.distributions.Normal(torch.full((4,), float(os.getpid())), torch.ones(4))
+    """
+    with hosted(player(tmp_path, draws)) as guest:
+        first, second = (Frozen(guest).prior("z", {}).mean for _ in range(2))
+        assert torch.equal(first, second)
+
+
+def test_an_untrained_twin_lives_in_the_same_rooms_and_takes_no_seat_of_the_model(tmp_path: Path) -> None:
+    with hosted("vae") as guest:
+        guest.train(digits(), "smoke", "float32")
+        x = digits().test.binary[:20]
+        model, twin = Frozen(guest), Frozen(guest.untrained(digits().train.grey[:100]))
+        one, other = model.means(x)["z"], twin.means(x)["z"]
+        assert not torch.equal(one, other)
+        assert torch.equal(model.means(x)["z"], one)
+        assert torch.equal(twin.means(x)["z"], other)
+        assert guest.untrained(digits().train.grey[:100]) is twin._model
+
+
 def test_a_receiver_finds_no_image_wherever_it_looks(tmp_path: Path) -> None:
     hunt = """
         def answer(self, z):
