@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from suite.guests.company import MOST, Company
@@ -15,6 +15,7 @@ def known(n: int = 50) -> Company:
     return company
 
 
+@settings(deadline=None)
 @given(n=st.integers(0, 40), requests=st.integers(1, 5))
 def test_rows_come_back_in_their_order_whoever_was_with_them(n: int, requests: int) -> None:
     company, rows, codes = known(), torch.randn(n, 3), torch.arange(n)
