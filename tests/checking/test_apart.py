@@ -32,6 +32,7 @@ def check(folder: Path, body: str = "pass", value: str = "7.0") -> list[Finding]
     return list(check_file(str(path)))
 
 
+@pytest.mark.journey
 def test_an_honest_task_passes_and_none_of_it_runs_here(tmp_path: Path) -> None:
     found = check(tmp_path, "sys.modules['ran_here'] = sys")
     assert [finding.status for finding in found] == ["pass"] * 4
@@ -41,6 +42,7 @@ def test_an_honest_task_passes_and_none_of_it_runs_here(tmp_path: Path) -> None:
     assert "ran_here" not in sys.modules
 
 
+@pytest.mark.journey
 def test_scores_that_differ_from_one_time_to_the_next_are_found(tmp_path: Path) -> None:
     found = check(tmp_path, value="float(int.from_bytes(os.urandom(4), 'big'))")
     assert {finding.status for finding in found[1:]} == {"fail"}

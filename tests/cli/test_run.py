@@ -159,6 +159,7 @@ def test_without_ray_the_message_names_the_executor_that_needs_none(
     assert "--executor local" in err
 
 
+@pytest.mark.journey
 def test_every_official_task_scores_where_ray_mlflow_and_kornia_cannot_be_imported(shell: Shell) -> None:
     missing = shell.folder / "missing"
     missing.mkdir()
@@ -190,6 +191,7 @@ def test_a_second_run_in_the_workspace_is_turned_away_with_the_first_ones_proces
     assert out == ""
 
 
+@pytest.mark.journey
 def test_a_model_that_swallows_its_time_limit_ends_with_the_process_and_the_same_command_goes_on(
     shell: Shell,
 ) -> None:
@@ -281,6 +283,7 @@ def test_a_killed_driver_loses_no_finished_cell_and_the_same_command_finishes_th
     assert not list((shell.folder / "runs").glob(".run-*"))
 
 
+@pytest.mark.journey
 @pytest.mark.parametrize("part", ["gcs_server", "raylet"])
 def test_when_ray_dies_the_run_ends_with_the_cause_a_code_of_its_own_and_nothing_left(shell: Shell, part: str) -> None:
     import psutil
@@ -305,6 +308,7 @@ def test_when_ray_dies_the_run_ends_with_the_cause_a_code_of_its_own_and_nothing
     wait_for(lambda: not [child for child in below if child.is_running() and child.status() != "zombie"], 30)
 
 
+@pytest.mark.journey
 def test_an_interrupt_while_ray_starts_leaves_no_process(shell: Shell) -> None:
     def alive() -> list[str]:
         """What runs in the toys' folder: all that the command has started."""
@@ -324,6 +328,7 @@ def test_an_interrupt_while_ray_starts_leaves_no_process(shell: Shell) -> None:
     wait_for(lambda: not alive(), 20)
 
 
+@pytest.mark.journey
 def test_an_interrupt_stops_ray_cleanly_and_quietly(shell: Shell) -> None:
     write_task(shell.folder / "toys", score="import time; time.sleep(0.7)")
     code, out, err = shell.stop_after(1, signal.SIGINT, "-b", "toy", "--seeds", "0-9", "--workers", "2")

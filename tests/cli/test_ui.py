@@ -86,6 +86,7 @@ def mirrored(tmp_path_factory):
     return folder
 
 
+@pytest.mark.journey
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_the_ui_serves_the_runs_and_pictures_it_names_and_its_end_ends_every_process(mirrored, monkeypatch, number):
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)

@@ -15,6 +15,7 @@ def mark(row: Row) -> object:
     return pytest.param(row, id=row.name, marks=() if row.quick else (pytest.mark.exhaustive, pytest.mark.slow))
 
 
+@pytest.mark.journey
 @pytest.mark.parametrize("row", [mark(row) for row in rows.ROWS.values() if row.tested])
 def test_a_fault_costs_no_finished_cell_gives_no_wrong_number_and_leaves_nothing(row: Row) -> None:
     found = row.play()

@@ -13,6 +13,7 @@ from suite.measuring import noise
 from suite.plugins import registry, scaffold
 
 
+@pytest.mark.journey
 @pytest.mark.parametrize("kind", scaffold.KINDS)
 def test_a_new_file_passes_every_check_as_it_is(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.set_num_threads(1)

@@ -140,6 +140,7 @@ def content(workspace: Path) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.journey
 def test_a_node_that_sees_nothing_leaves_what_a_local_run_leaves(head: Cluster, toys: Path) -> None:
     head.add("blind", hidden=(toys.parent, *ENGINE))
     options = ("-t", "error", "-b", "toy", "--seeds", "0", "--trust")

@@ -77,6 +77,7 @@ def run(folder: Path, *selections: Selection, **options: Any) -> Witness:
     return witness
 
 
+@pytest.mark.journey
 def test_a_worker_that_dies_takes_nobody_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     toys = tmp_path / "toys"
@@ -135,6 +136,7 @@ def test_a_worker_with_another_engine_is_refused_by_the_name_of_its_machine(
         check_nodes(Execution(), tmp_path / "away" / "run")
 
 
+@pytest.mark.journey
 def test_fresh_gives_each_trial_a_process_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     write_task(tmp_path / "toys")

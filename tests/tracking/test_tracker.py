@@ -127,6 +127,7 @@ sys.exit(tracker.close(120))
 """
 
 
+@pytest.mark.journey
 def test_five_drivers_at_once_on_a_store_that_does_not_exist_and_two_syncs_leave_exactly_the_records(tmp_path):
     store = tmp_path / "store"
     uri = f"sqlite:///{store / 'mlflow.db'}"

@@ -223,6 +223,7 @@ def test_a_second_call_runs_nothing_and_more_trials_go_on_from_the_first(
     assert set(before) < set(files(bench.folder / "runs"))
 
 
+@pytest.mark.journey
 def test_a_search_that_is_killed_ends_as_one_that_was_not(bench: Bench) -> None:
     """SIGKILL in the middle of the fourth training; the same command then goes on."""
     count = bench.folder / "count"
@@ -392,6 +393,7 @@ def test_a_model_from_outside_is_searched_in_processes_of_its_own(bench: Bench) 
     assert told(again) == told(search)
 
 
+@pytest.mark.journey
 def test_two_workers_of_ray_choose_what_one_process_chooses(bench: Bench) -> None:
     quick = {"budget": "quick"}
     alone = bench.tune(trials=2, selection=quick)
