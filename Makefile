@@ -43,7 +43,7 @@ test-all: $(VENV)/.installed-test lint
 	$(BIN)/python -m pytest -n $(WORKERS) -q --ignore=tests/benchmarks -m ''
 
 journeys: $(VENV)/.installed-test
-	$(BIN)/python -m pytest -n $(WORKERS) -q --ignore=tests/benchmarks -m 'journey and not exhaustive' --durations=10
+	$(BIN)/python -m pytest -n $(WORKERS) -q --ignore=tests/benchmarks -m 'journey and not exhaustive' --dist loadfile --durations=10
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .

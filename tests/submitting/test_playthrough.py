@@ -25,14 +25,15 @@ paper: none
 licence: Apache-2.0
 compute: a minute of one CPU core
 """
-pytestmark = pytest.mark.journey
+pytestmark = [pytest.mark.journey, pytest.mark.timeout(1200)]
 
 TASKS = ("reconstruction", "linear_probe", "input_optimization")
 
 
 def suite(folder: Path, *arguments: object) -> tuple[int, str]:
     """Runs a command in a folder; returns its exit code and all that it printed."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "200"}
+    # two threads that wait for each other by spinning are slow beside other work
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "200", "OMP_WAIT_POLICY": "PASSIVE"}
     environment.pop("SUITE_WORKSPACE", None)
     command = [sys.executable, "-m", "suite", *map(str, arguments)]
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
