@@ -17,7 +17,7 @@ from suite.plugins import Source, digest, registry
 from suite.training import BUDGET_VERSIONS
 
 RESULTS = Path(__file__).parents[2] / "results"
-FILES = sorted(RESULTS.glob("*/records/*.json"))
+FILES = sorted([*RESULTS.glob("*/records/*.json"), *RESULTS.glob("next/*/records/*.json")])
 
 Raw = dict[str, Any]
 
