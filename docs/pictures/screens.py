@@ -72,12 +72,12 @@ def board() -> None:
     from rich.console import Console
     from rich.text import Text
 
-    environment = {**os.environ, "COLUMNS": "100", "FORCE_COLOR": "1"}
+    environment = {**os.environ, "COLUMNS": "120", "FORCE_COLOR": "1"}
     command = [*SUITE, "board", str(RESULTS / "mnist")]
     printed = subprocess.run(command, check=True, capture_output=True, text=True, env=environment).stdout
-    console = Console(record=True, width=100, file=Path(os.devnull).open("w"))  # noqa: SIM115
+    console = Console(record=True, width=120, file=Path(os.devnull).open("w"))  # noqa: SIM115
     console.print(Text.from_ansi(printed))
-    with tempfile.TemporaryDirectory() as folder, chromium(1000, 20 * printed.count("\n") + 40) as driver:
+    with tempfile.TemporaryDirectory() as folder, chromium(1180, 20 * printed.count("\n") + 40) as driver:
         page = Path(folder) / "board.html"
         page.write_text(console.export_html())
         driver.get(page.as_uri())
