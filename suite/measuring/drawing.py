@@ -30,7 +30,8 @@ class Sent:
     Attributes:
         value: What the decoder receives, (N, ...): integers, one-hot floats, or numbers in the model's precision.
         deviation: The same number before it was rounded, less its centre; (N, ...) float64. Of counts, the value.
-        centre: Where the posterior lies, (N, ...) float64; None for 0. The sum of both may lose the deviation.
+        centre: Where the posterior lies, (N, ...) in its own precision; None for 0. The sum of both may lose the
+            deviation.
     """
 
     value: Tensor
@@ -78,7 +79,7 @@ def _category(logits: Tensor, rng: torch.Generator) -> Tensor:
 
 
 def _density(q: D.Distribution, rng: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-    """Centre, deviation from it and dither, of the values' shape, float64."""
+    """Centre, in the posterior's precision, deviation from it and dither, float64; each of the values' shape."""
     if type(q) is D.MixtureSameFamily:
         return _mixture(q, rng)
     loc: Tensor = q.loc  # type: ignore[attr-defined]
@@ -97,7 +98,7 @@ def _density(q: D.Distribution, rng: torch.Generator) -> tuple[Tensor, Tensor, T
     else:
         spread = q.scale.double()  # type: ignore[attr-defined]
         deviation = spread * noise
-    return loc.double(), deviation, _dither(spread, precision, rng)
+    return loc, deviation, _dither(spread, precision, rng)  # loc as it is: all messages of an image share it
 
 
 def _mixture(q: D.MixtureSameFamily, rng: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:

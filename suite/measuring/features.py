@@ -20,46 +20,52 @@ BATCH = 500
 Resolved = Distribution | Tensor | Discrete
 
 
-def compute_features(model: Frozen, grey: Tensor, *, groups: bool = True, alias: bool = True) -> dict[str, Tensor]:
+def compute_features(model: Frozen, grey: Tensor, *, groups: bool = True) -> dict[str, Tensor]:
     """Encodes images without noise and returns what a probe reads.
 
     Args:
         model: The frozen baseline.
         grey: Images (N, C, H, W).
         groups: Whether every group is read as well, or the core's features alone.
-        alias: Whether the core group also stands under its own name where it is what ``core`` holds.
 
     Returns:
         ``core``: the model's features (N, d), where it has none of its own ``default_features`` of the core group;
         ``group/<name>``: every group's means or codes, flattened, float32 (the core group as by default);
         ``projected/...``: 1 where the original was wider than 4,096 and went through ``project``, else 0.
     """
-    parts: dict[str, list[Tensor]] = {}
+    found: dict[str, Tensor] = {}
     projected: dict[str, Tensor] = {}
-    for x in grey.split(BATCH):
-        values, classes = _encoded(model, x)
-        columns = {n: v.reshape(len(v), -1).float() for n, v in values.items() if groups and n != model.core}
-        read = {f"group/{name}": (column, column.shape[1]) for name, column in columns.items()}
-        if groups or not model.own_features:
-            read[f"group/{model.core}"] = _default(values[model.core], classes)
-        if model.own_features:
-            core = model.features(values)
-            read["core"] = core, core.shape[1]
-        for name, (value, width) in read.items():
+    for start in range(0, len(grey), BATCH):
+        for name, (value, width) in _read(model, grey[start : start + BATCH], groups).items():
+            rows = project(value)
+            if name not in found:  # a list of parts, joined at the end, would hold all of them twice
+                found[name] = rows.new_empty(len(grey), *rows.shape[1:])
+            found[name][start : start + BATCH] = rows
             projected[f"projected/{name}"] = torch.tensor(int(width > WIDEST))
-            parts.setdefault(name, []).append(project(value))
-    own, found = f"group/{model.core}", {name: torch.cat(rows) for name, rows in parts.items()} | projected
-    if "core" not in found or (own in found and torch.equal(found["core"], found[own])):
-        found["core"], found["projected/core"] = found.pop(own), found.pop(f"projected/{own}")
-    return with_core(found, model.core) if alias else found
+    return _with_core(found | projected, model.core)
 
 
-def with_core(found: dict[str, Tensor], core: str) -> dict[str, Tensor]:
-    """Returns features with the core group also under its own name, where it is what ``core`` holds."""
-    if f"group/{core}" in found:
-        return found
-    also = {f"group/{core}": found["core"], f"projected/group/{core}": found["projected/core"]}
-    return found | also
+def _read(model: Frozen, x: Tensor, groups: bool) -> dict[str, tuple[Tensor, int]]:
+    """What is read of a batch, and how wide it was before anything was summed."""
+    values, classes = _encoded(model, x)
+    columns = {n: v.reshape(len(v), -1).float() for n, v in values.items() if groups and n != model.core}
+    read = {f"group/{name}": (column, column.shape[1]) for name, column in columns.items()}
+    if groups or not model.own_features:
+        read[f"group/{model.core}"] = _default(values[model.core], classes)
+    if model.own_features:
+        core = model.features(values)
+        read["core"] = core, core.shape[1]
+    return read
+
+
+def _with_core(found: dict[str, Tensor], core: str) -> dict[str, Tensor]:
+    """Features with the core under both of its names, and held once where both are the same."""
+    own = f"group/{core}"
+    if "core" not in found:
+        return found | {"core": found[own], "projected/core": found[f"projected/{own}"]}
+    if own in found and torch.equal(found["core"], found[own]):
+        return found | {own: found["core"]}
+    return found
 
 
 def _encoded(model: Frozen, x: Tensor) -> tuple[dict[str, Tensor], int]:

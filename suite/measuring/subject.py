@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from suite import seeds
 from suite.data import Dataset
-from suite.measuring.features import compute_features, with_core
+from suite.measuring.features import compute_features
 from suite.measuring.trust import Frozen
 from suite.seeds import numpy_rng as numpy_rng  # handed on: tasks draw what is the same for every model with it
 from suite.training import Baseline, Recipe, checkpoints
@@ -21,8 +21,6 @@ from suite.training import Baseline, Recipe, checkpoints
 if TYPE_CHECKING:
     import numpy as np
 
-#: Rises when features are computed otherwise: those that an older suite left beside a checkpoint are not read.
-FEATURES = 2
 #: Batches of training images from which an untrained twin takes its batch-norm statistics.
 NORM_BATCHES = 10
 
@@ -74,7 +72,7 @@ class Subject:
         corrupt file is set aside and computed again.
 
         Args:
-            name: What they are called, ``features-train`` say.
+            name: What they are called, ``channel`` say.
             compute: Returns them by name; called only where they are not there yet.
         """
         if name not in self._memo:
@@ -89,7 +87,7 @@ class Subject:
         return self._memo[name]
 
     def features(self, split: str) -> dict[str, Tensor]:
-        """Returns the features of a split's grey images, computed once and kept.
+        """Returns the features of a split's grey images, computed anew: they may be as large as all else together.
 
         Args:
             split: ``"train"``, ``"val"`` or ``"test"``.
@@ -97,10 +95,8 @@ class Subject:
         Returns:
             As ``compute_features``.
         """
-        grey = getattr(self.dataset, split).grey
         with self.model.fitting() if split == "train" else contextlib.nullcontext():
-            found = self.kept(f"features-{FEATURES}-{split}", lambda: compute_features(self.model, grey, alias=False))
-        return with_core(found, self.model.core)
+            return compute_features(self.model, getattr(self.dataset, split).grey)
 
 
 def make_subject(
