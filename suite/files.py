@@ -10,7 +10,9 @@ import tempfile
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
+
+import orjson
 
 from suite.errors import Unwritable
 
@@ -19,6 +21,9 @@ PACKAGE = Path(__file__).resolve().parent
 
 #: Begin of the names of folders for temporary files, and the file in each that its process holds a lock on.
 TEMPORARY, HELD = "latent-suite-", ".held"
+
+#: A file of ours beside the records is no longer than this.
+_MOST_BYTES = 10_000_000
 
 
 def write_atomically(path: Path, data: bytes) -> None:
@@ -41,6 +46,16 @@ def write_atomically(path: Path, data: bytes) -> None:
             raise
     except OSError as error:
         raise Unwritable(f"cannot write to {path.parent}: {error.strerror or error}") from error
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """Returns the JSON object in a file of ours; one that is missing, damaged or overlong counts as empty."""
+    try:
+        with path.open("rb") as file:
+            raw = orjson.loads(file.read(_MOST_BYTES))
+    except (OSError, ValueError):
+        return {}
+    return raw if isinstance(raw, dict) else {}
 
 
 class TemporaryFolder:

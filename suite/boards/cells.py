@@ -14,7 +14,7 @@ import numpy as np
 from suite.boards import statistics
 from suite.boards.outcome import Outcome
 from suite.boards.reference import OwnTasks, chosen, shared_seeds
-from suite.boards.rows import APART, MIN_SEEDS, SECTION, Row
+from suite.boards.rows import APART, MIN_SEEDS, MODEL, SECTION, Row
 from suite.errors import UserError, nearest
 
 if TYPE_CHECKING:
@@ -89,7 +89,8 @@ def cells(data: pd.DataFrame, metrics: Sequence[str], tasks: OwnTasks) -> Iterat
     _check(metrics, [name.removeprefix("metric:") for name in values])
     for _, part in data.groupby(SECTION, sort=True):
         found = [Outcome(*row) for row in zip(*(part[name].tolist() for name in Outcome._fields), strict=True)]
-        models = {outcome.baseline: outcome for outcome in found}
+        about: list[dict[str, Any]] = part[["baseline", "standing", *MODEL]].to_dict("records")  # type: ignore[assignment]
+        models: dict[str, dict[str, Any]] = {facts.pop("baseline"): facts for facts in about}
         columns: dict[tuple[str, int], list[Outcome]] = {}
         for outcome in sorted(found, key=lambda outcome: (outcome.task, outcome.task_version)):
             columns.setdefault((outcome.task, outcome.task_version), []).append(outcome)
@@ -114,7 +115,7 @@ def _column(
     section: _Section,
     outcomes: Sequence[Outcome],
     expected: tuple[int, ...],
-    models: Mapping[str, Outcome],
+    models: Mapping[str, Mapping[str, Any]],
     metrics: Sequence[_Metric],
     tasks: OwnTasks,
 ) -> Iterator[Row]:
@@ -129,14 +130,22 @@ def _column(
         ranked = metric.name == primary
         floor = _floor(outcomes) if ranked else math.nan
         column = _Column(task, version, params, metric, ranked and official, floor)
-        for model in models.values():
-            own = by_model.get(model.baseline, {})
+        for name, facts in models.items():
+            own = by_model.get(name, {})
             wanted = tuple(sorted({*expected, *own}))
-            yield _row(section, column, wanted, model, _cell(own, metric.name, wanted))
+            yield _row(section, column, wanted, name, facts, _cell(own, metric.name, wanted))
 
 
-def _row(section: _Section, column: _Column, expected: tuple[int, ...], model: Outcome, cell: _Cell) -> Row:
+def _row(
+    section: _Section,
+    column: _Column,
+    expected: tuple[int, ...],
+    model: str,
+    facts: Mapping[str, Any],
+    cell: _Cell,
+) -> Row:
     return Row(
+        **facts,
         dataset=section.dataset,
         budget=section.budget,
         precision=section.precision,
@@ -152,22 +161,9 @@ def _row(section: _Section, column: _Column, expected: tuple[int, ...], model: O
         official=column.official,
         floor=column.floor,
         task_params=column.params,
-        model=model.baseline,
-        standing=model.standing,
-        baseline_params=model.baseline_params,
-        family=model.family,
-        supervision=model.supervision,
-        parameters=model.parameters,
-        flops_per_image=model.flops_per_image,
-        train_seconds=model.train_seconds,
-        images_per_second=model.images_per_second,
-        tuned=model.tuned,
-        search_trials=model.search_trials,
-        search_seconds=model.search_seconds,
-        search_flops=model.search_flops,
-        search_images=model.search_images,
-        supervised=model.supervision not in (None, "none"),
-        apart=model.baseline in section.apart,
+        model=model,
+        supervised=facts["supervision"] not in (None, "none"),
+        apart=model in section.apart,
         status=cell.status,
         reason=cell.reason,
         value=cell.moments.mean,

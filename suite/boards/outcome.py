@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 
 class Outcome(NamedTuple):
-    """What is needed of one record; the fields are columns of ``board.frame``."""
+    """What is needed of one record, beside what it says of its model; the fields are columns of ``board.frame``."""
 
     key: str
     status: str
@@ -23,16 +23,3 @@ class Outcome(NamedTuple):
     metrics: Mapping[str, Mapping[str, Any]]
     flags: tuple[str, ...]
     notes: tuple[str, ...]
-    baseline_params: str
-    family: str
-    supervision: str
-    parameters: float
-    flops_per_image: float
-    train_seconds: float
-    images_per_second: float
-    tuned: int
-    search_trials: float
-    search_seconds: float
-    search_flops: float
-    search_images: float
-    standing: str

@@ -12,10 +12,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import orjson
-
 from suite.errors import UserError
-from suite.files import write_atomically
+from suite.files import read_object, write_atomically
 from suite.records.schema import digest_of
 
 #: The parts of the folder: prices by trial and rung, and the searches that are done.
@@ -43,7 +41,7 @@ def write_price(workspace: str | Path, key: str, price: Mapping[str, Any]) -> No
 
 def read_price(workspace: str | Path, key: str) -> dict[str, Any]:
     """Returns what a trial cost and scored at one rung; empty where it is not known."""
-    raw = _read(tuning_folder(workspace) / PRICES / f"{key[:32]}.json")
+    raw = read_object(tuning_folder(workspace) / PRICES / f"{key[:32]}.json")
     return raw if raw.get("key") == key else {}
 
 
@@ -66,7 +64,7 @@ def write_search(workspace: str | Path, key: str, content: Mapping[str, Any]) ->
 def search_costs(workspace: str | Path, checkpoint: Mapping[str, Any]) -> dict[str, float]:
     """Returns what the search took that has chosen a model, as a record's cost has it; empty where none is known."""
     key = search_key(checkpoint)
-    raw = _read(tuning_folder(workspace) / SEARCHES / f"{key[:32]}.json")
+    raw = read_object(tuning_folder(workspace) / SEARCHES / f"{key[:32]}.json")
     cost = raw.get("cost") if raw.get("key") == key else None
     found = [(field, cost.get(name)) for name, field in SEARCH_COSTS.items()] if isinstance(cost, dict) else []
     return {field: value for field, value in found if isinstance(value, int | float) and value >= 0}
@@ -97,13 +95,3 @@ def _write(path: Path, content: Mapping[str, Any]) -> None:
     except ValueError as error:
         raise UserError(f"{path.name} cannot be written: {error}") from error
     write_atomically(path, text.encode())
-
-
-def _read(path: Path) -> dict[str, Any]:
-    """Returns a file's content; a file that is damaged counts as missing, and what it held is computed again."""
-    try:
-        with path.open("rb") as file:
-            raw = orjson.loads(file.read(_MOST_BYTES))
-    except (OSError, ValueError):
-        return {}
-    return raw if isinstance(raw, dict) else {}

@@ -7,9 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-import orjson
-
-from suite.files import write_atomically
+from suite.files import read_object, write_atomically
 from suite.records.record import now
 from suite.version import ENGINE_VERSION, __version__
 
@@ -37,7 +35,7 @@ def write_stamp(workspace: str | Path, digest: str, passed: bool, **about: Any) 
 
 def check_stamp(workspace: str | Path, digest: str) -> dict[str, Any]:
     """Returns what the check by this engine said of a source: passed, suite, engine, when; empty where it never ran."""
-    raw = _read(stamp_path(workspace, digest))
+    raw = read_object(stamp_path(workspace, digest))
     fine = isinstance(raw.get("passed"), bool) and raw.get("engine") == ENGINE_VERSION
     return {name: raw.get(name) for name in ("passed", "suite", "engine", "when")} if fine else {}
 
@@ -62,17 +60,8 @@ def read_standings(*folders: str | Path) -> dict[str, str]:
     found: dict[str, str] = {}
     for folder in folders:
         for path in sorted(standings_folder(folder).glob("*.json")):
-            raw = _read(path)
+            raw = read_object(path)
             keys = raw.get("keys")
             if raw.get("standing") in STANDINGS and isinstance(keys, list):
                 found |= {key: raw["standing"] for key in keys if isinstance(key, str) and re.fullmatch(r"\w+", key)}
     return found
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        with path.open("rb") as file:
-            raw = orjson.loads(file.read(_MOST_BYTES))
-    except (OSError, ValueError):
-        return {}
-    return raw if isinstance(raw, dict) else {}
