@@ -8,6 +8,7 @@ import math
 import re
 import textwrap
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from suite.boards import MODEL, SECTION, Row, parts, plain
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
 #: Width of the terminal table where there is no terminal.
 WIDTH = 120
+
+#: So many columns stand side by side on a code host's page.
+ABREAST = 4
 
 #: Columns of the board that hold places: whole numbers or nothing.
 _PLACES = ["overall_best", "overall_worst", "rank_best", "rank_worst"]
@@ -129,17 +133,26 @@ def _aligned(entries: Sequence[Entry]) -> list[str]:
 
 
 def markdown(found: Sequence[Page]) -> str:
-    """Returns the pages as Markdown tables: scores with ranks, which fit a code host's page; costs and notes folded."""
+    """Returns the pages as Markdown tables: scores with ranks, which fit a code host's page; the rest folded."""
     blocks = []
     for page in found:
         blocks.append(f"## {page.title}")
         for sheet in page.sheets:
-            blocks += [f"### {sheet.caption.capitalize()}", _markdown_table(sheet)]
+            first, *others = _abreast(sheet)
+            blocks += [f"### {sheet.caption.capitalize()}", _markdown_table(first)]
+            blocks += [_folded("Further tasks", "\n\n".join(map(_markdown_table, others)))] if others else []
         blocks.append(_bullets(note for note in page.notes if note != COSTS_NOTE))
         costs = [table for sheet in page.sheets if (table := _markdown_costs(sheet))]
         blocks += [_folded("What the models cost", "\n\n".join([*costs, COSTS_NOTE]))] if costs else []
         blocks += [_folded("Notes on the anchors and the cells", _bullets(page.further))] if page.further else []
     return "\n\n".join(blocks) + "\n"
+
+
+def _abreast(sheet: Sheet) -> list[Sheet]:
+    """The sheet in parts that fit a page, those behind the first without the overall order."""
+    columns = range(len(sheet.heads))
+    first, *others = [sheet.part(columns[start : start + ABREAST]) for start in columns[::ABREAST]] or [sheet]
+    return [first, *(replace(part, overall=False) for part in others)]
 
 
 def _bullets(notes: Iterable[str]) -> str:

@@ -164,6 +164,18 @@ def test_a_markdown_board_of_four_tasks_fits_the_900_pixels_of_a_code_host_s_pag
     assert sum(8 * width + 26 for width in widths) <= 900  # 14 px type, 13 px of padding at each side
 
 
+def test_more_than_four_tasks_stand_in_folded_tables_below_the_first() -> None:
+    tasks = ["reconstruction", "linear_probe", "input_optimization", "latent_ablation", "one_more", "yet_another"]
+    rows = [
+        row for i, task in enumerate(tasks) for row in records({"vae": [10.0 * i + 1] * 3, "pca": [5.0] * 3}, task=task)
+    ]
+    shown, more, *_ = render(board(rows), "markdown", anchors={}).split("<details>")
+    assert [task in shown.replace("\\", "").replace("<br>", "") for task in tasks] == [True] * 4 + [False] * 2
+    assert "Further tasks" in more
+    assert re.search(r"^\| vae \| 41\S* .*\| 51", more, re.MULTILINE)
+    assert "overall" not in more
+
+
 def test_notes_and_costs_are_folded_in_markdown(table: pd.DataFrame) -> None:
     shown, *folded = render(table, "markdown", anchors=ANCHORS).split("<details>")
     assert "parameters (k)" not in shown
