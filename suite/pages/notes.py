@@ -196,7 +196,9 @@ def _anchor(name: str, summary: str, rows: Sequence[Row]) -> str:
     scored = [row.value for row in rows if row.model in model and not math.isnan(row.value)]
     floors = [row.floor for row in rows if name == "floor" and not math.isnan(row.floor)]
     number = (floors or scored)[:1]
-    return f"{name}: {told.strip()}" + "".join(f"; here {x + 0.0:.4g} {rows[0].unit}".rstrip() for x in number)
+    # Three decimals: a tenth of the finest resolution; adding 0.0 turns -0.0 into 0.0.
+    here = "".join(f"; here {round(x, 3) + 0.0:.4g} {rows[0].unit}".rstrip() for x in number)
+    return f"{name}: {told.strip()}{here}"
 
 
 def _is_of(name: str, dataset: str) -> bool:

@@ -252,7 +252,7 @@ def cell(row: Row, column: Column) -> Cell:
     """Returns a row as a cell of its column."""
     if math.isnan(row.value):
         return Cell(row, reason=row.reason)
-    value, half = figures(row.value, row.half)
+    value, half = figures(row.value, row.half, row.resolution)
     rank = places(row.rank_best, row.rank_worst)
     if row.status == "partial":
         rank = f"{len(row.seeds)}/{len(row.expected)} seeds"

@@ -108,7 +108,7 @@ def _task(rows: Sequence[Row], column: Column | None, ranked: Row | None) -> Tas
 
 
 def _measured(row: Row, seeds: Sequence[int]) -> Measured:
-    value, half = figures(row.value, row.half)
+    value, half = figures(row.value, row.half, row.resolution)
     by_seed = dict(zip(row.seeds, row.seed_values, strict=True))
     each = [f"{by_seed[seed]:.5g}" if seed in by_seed else "" for seed in seeds]
     return Measured(row.metric, value, half, row.unit, ARROWS.get(row.direction, ""), each)
