@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import time
 from pathlib import Path
@@ -23,20 +24,13 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """500 models x 5 seeds x 4 tasks x 10 sections, each record with 16 metrics, as a run writes them."""
     folder = tmp_path_factory.mktemp("many") / "records"
     folder.mkdir()
-    number = 0
     others = {f"metric_{i}": float(i) for i in range(15)}
     for section in range(SECTIONS):
-        for task in METRICS:
-            place = {"dataset": f"d{section % 5}", "budget": "quick" if section < 5 else "standard"}
-            text = json.dumps(record(task, "NAME", 4242, 31415.5, others=others, **place))
-            for model in range(MODELS):
-                for seed in range(SEEDS):
-                    number += 1
-                    key = f"{number:064x}"[::-1]
-                    own = text.replace("NAME", f"model_{model}").replace("4242", str(seed))
-                    own = own.replace("31415.5", str(100 + model / 50 + seed / 10))
-                    start = own.index('"key": "') + 8
-                    (folder / f"{key[:32]}.json").write_text(own[:start] + key + own[start + 64 :])
+        place = {"dataset": f"d{section % 5}", "budget": "quick" if section < 5 else "standard"}
+        for task, model, seed in itertools.product(METRICS, range(MODELS), range(SEEDS)):
+            value = 100 + model / 50 + seed / 10
+            row = record(task, f"model_{model}", seed, value, others=others, **place)
+            (folder / f"{row['key'][:32]}.json").write_text(json.dumps(row))
     return folder.parent
 
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from suite.contract import Baseline, DataSpec
-from suite.measuring import linear
+from suite.measuring import logistic
 from suite.measuring.inputs import lay_out, model_decoder, search
 from suite.measuring.trust import Frozen
 from suite.measuring.whitening import observe
@@ -49,10 +49,10 @@ def test_a_warm_started_path_against_cold_starts(benchmark: Any) -> None:
     (x, y), (val_x, val_y) = _labelled(5_000, 1), _labelled(2_000, 2)
 
     def warm() -> object:
-        return linear.fit_path(linear.solver(x, y), val_x, val_y)
+        return logistic.fit_path(logistic.solver(x, y), val_x, val_y)
 
     def cold() -> object:
-        return linear.fit_path(lambda c: linear.solver(x, y)(c), val_x, val_y)
+        return logistic.fit_path(lambda c: logistic.solver(x, y)(c), val_x, val_y)
 
     warm()  # imports
     ratios = [_seconds(warm) / _seconds(cold) for _ in range(ROUNDS)]
