@@ -45,8 +45,11 @@ def of_families() -> list[ParameterSet]:
 
 @pytest.fixture(autouse=True)
 def _short_fits(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The contract is about shapes and promises: a channel that is fitted roughly will do."""
+    """The contract is about shapes and promises: a channel that is fitted roughly will do, and inputs found roughly."""
     torch.set_num_threads(1)
+    search = registry.load(registry.source(TASKS["input_optimization"])).score.__globals__
+    for name, value in {"STEPS": {}, "FULL_STEPS": 10, "TRIAL_STEPS": 3}.items():
+        monkeypatch.setitem(search, name, value)
     monkeypatch.setattr(noise, "STARTS", (1.0,))
     monkeypatch.setattr(noise, "MAX_BLOCKS", 1)
     monkeypatch.setattr(noise, "BLOCK_STEPS", 2)

@@ -181,6 +181,8 @@ def test_scores_that_are_too_good_raise_an_alarm() -> None:
 @pytest.mark.parametrize("name", ["conv_autoencoder", "swwae"])
 def test_a_small_training_split_is_encoded_once_and_to_the_same_end(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(noise, "MAX_BLOCKS", 2)
+    monkeypatch.setattr(noise, "STARTS", (1.0,))
+    monkeypatch.setattr(noise, "BLOCK_STEPS", 5)
 
     def fit(most: int) -> tuple[dict[str, torch.Tensor], int]:
         monkeypatch.setattr(noise, "MOST_ENCODED", most)
@@ -201,6 +203,7 @@ def test_a_quick_fit_takes_fewer_blocks(monkeypatch: pytest.MonkeyPatch) -> None
     price, priced = noise.price, []
     monkeypatch.setattr(noise, "price", lambda *a: priced.append(1) or price(*a))
     monkeypatch.setattr(noise, "MAX_BLOCKS", 10)
+    monkeypatch.setattr(noise, "BLOCK_STEPS", 2)
     for budget, blocks in (("quick", noise.BLOCKS["quick"]), ("standard", 10)):
         priced.clear()
         fit_channel(dataclasses.replace(models.subject_of(models.HalfUseful), budget=budget))
