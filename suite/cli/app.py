@@ -73,6 +73,7 @@ for _name in COMMANDS:
 
 def command() -> None:
     """Runs the command line of this process and ends it with the exit code, whatever threads a model has left."""
+    _open_streams()
     code = main()
     if any(not thread.daemon for thread in threading.enumerate() if thread is not threading.main_thread()):
         with contextlib.suppress(OSError, ValueError):
@@ -80,6 +81,20 @@ def command() -> None:
         atexit._run_exitfuncs()
         os._exit(code)
     sys.exit(code)
+
+
+def _open_streams() -> None:
+    """Opens what the caller has closed of the standard streams, onto nothing.
+
+    The next file to be opened would take the number of one of them, and get all that is printed, or be closed with it.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free
+            os.set_inheritable(number, True)
+            setattr(sys, name, os.fdopen(number, "w" if number else "r", closefd=False))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

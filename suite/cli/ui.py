@@ -26,7 +26,7 @@ def ui(
     uri = mlflow.resolve_uri(tracking, workspace)
     if uri == mlflow.OFF or uri.startswith("http"):
         raise UserError(
-            f"'{mlflow.masked(uri)}' is not a store to serve" + "; it has a UI of its own" * (uri != mlflow.OFF)
+            f"'{mlflow.shown(uri)}' is not a store to serve" + "; it has a UI of its own" * (uri != mlflow.OFF)
         )
     file = mlflow.database(uri)
     if file is not None and not file.exists():

@@ -110,7 +110,7 @@ def parse_seeds(text: str) -> tuple[int, ...]:
     """
     seeds: list[int] = []
     for part in str(text).split(","):
-        match = re.fullmatch(r"\s*(\d+)\s*(?:-\s*(\d+)\s*)?", part)
+        match = re.fullmatch(r"\s*([0-9]{1,20})\s*(?:-\s*([0-9]{1,20})\s*)?", part)
         if not match:
             raise UserError(f"'{text}' is not a list of seeds: write 0-4, 0,2,5 or 3")
         first, last = int(match[1]), int(match[2] or match[1])

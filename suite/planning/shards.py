@@ -24,7 +24,7 @@ def parse_shard(text: str) -> tuple[int, int]:
     Raises:
         UserError: If it is no share.
     """
-    match = re.fullmatch(r"\s*(\d+)\s*/\s*(\d+)\s*", text)
+    match = re.fullmatch(r"\s*([0-9]{1,9})\s*/\s*([0-9]{1,9})\s*", text)
     number, of = (int(match[1]), int(match[2])) if match else (0, 0)
     if not 1 <= number <= of:
         raise UserError(f"'{text}' is not a share: write 1/16 to 16/16")
@@ -60,7 +60,7 @@ def shard(cells: Sequence[Cell], number: int, of: int, known: Costs) -> list[Cel
         trials.setdefault(cell.checkpoint_key, []).append(cell)
     lengths = _lengths(trials, known)
     names = {key: (group[0].baseline, group[0].dataset, group[0].seed) for key, group in trials.items()}
-    load, mine = [0.0] * of, set()
+    load, mine = [0.0] * min(of, len(trials)), set()  # the first trials go to the first shares: later ones stay empty
     for key in sorted(trials, key=lambda key: (-lengths[key], names[key], key)):
         share = load.index(min(load))
         load[share] += lengths[key]

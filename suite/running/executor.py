@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 EXECUTORS = ("ray", "local")
 DEVICES = ("auto", "cpu", "cuda")
 
+#: The most that an option may say: what lies beyond is a slip of the keyboard, which the system's own calls would meet as
+#: an overflow. A trial's seconds (a century) and GiB, trials at once, and what one of them holds.
+MOST = {"workers": 1e6, "threads": 1e6, "timeout": 3.2e9, "memory": 1e9, "gpus_per_trial": 1e6}
+
 #: Beginning of the name of the file, in the workspace, that tells of a trial that ended its process.
 NOTE = ".trial-"
 
@@ -73,8 +77,10 @@ class Execution:
             value = getattr(self, name)
             if value is not None and (isinstance(value, str) or not value > 0):
                 raise UserError(f"--{name} must be above 0, not {value}")
+            if value is not None and value > MOST[name]:
+                raise UserError(f"--{name} must be at most {MOST[name]:,.0f}, not {value}")
         gpus = self.gpus_per_trial
-        if gpus < 0 or (gpus > 1 and gpus != int(gpus)):
+        if not 0 <= gpus <= MOST["gpus_per_trial"] or (gpus > 1 and gpus != int(gpus)):
             raise UserError(f"--gpus-per-trial must be a share up to 1 or a whole number, not {gpus}")
         if self.executor == "ray" and self.device == "cuda" and not gpus:
             raise UserError("--device cuda needs --gpus-per-trial, so that Ray grants the trials a GPU")

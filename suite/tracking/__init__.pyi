@@ -1,8 +1,8 @@
 from . import server as server
 from .addresses import OFF as OFF
 from .addresses import database as database
-from .addresses import masked as masked
 from .addresses import resolve_uri as resolve_uri
+from .addresses import shown as shown
 from .mirror import VIEW as VIEW
 from .tracker import Tracker as Tracker
 from .tracker import open_tracker as open_tracker

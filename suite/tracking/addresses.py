@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 from suite.errors import UserError
 
@@ -18,12 +18,12 @@ MASK = "***"
 #: Characters that end the path of a URI, and the one that begins an escape.
 _ESCAPES = {"%": "%25", "?": "%3F", "#": "%23"}
 
-#: ``scheme://user:password@``: a password may hold an ``@`` of its own, so that the last one counts.
+#: In any text, ``scheme://user:password@``: a password may hold an ``@`` of its own, so that the last one counts.
 _LOGIN = re.compile(r"(?P<before>[a-zA-Z][\w+.\-]*://[^\s/:@'\"]*:)(?P<secret>[^\s'\"]*)(?=@)")
 _TOKEN = re.compile(r"(?P<before>https?://)(?P<secret>[^\s/:@'\"]+)(?=@)")
-_QUERY = re.compile(
-    r"(?P<before>[?&][\w\-]*(?:pass|pwd|token|secret|key)[\w\-]*=)(?P<secret>[^\s&'\"]+)", re.IGNORECASE
-)
+_NAMED = r"(?P<before>[?&][\w\-]*(?:pass|pwd|token|secret|key)[\w\-]*=)"
+_QUERY = re.compile(_NAMED + r"(?P<secret>[^\s&'\"]+)", re.IGNORECASE)
+_QUERY_OF_URI = re.compile(_NAMED + "(?P<secret>[^&]+)", re.IGNORECASE)
 
 
 def resolve_uri(uri: str | None, workspace: Path) -> str:
@@ -36,7 +36,7 @@ def resolve_uri(uri: str | None, workspace: Path) -> str:
     chosen = uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{path}"
     if chosen != OFF and ("://" not in chosen or chosen.startswith("file:")):
         raise UserError(
-            f"tracking URI '{masked(chosen)}' is not a store; use sqlite:///PATH, http://HOST:PORT or {OFF}"
+            f"tracking URI '{shown(chosen)}' is not a store; use sqlite:///PATH, http://HOST:PORT or {OFF}"
         )
     return chosen
 
@@ -52,19 +52,41 @@ def masked(text: str, uri: str = "") -> str:
 
     Args:
         text: Of any kind: a URI, an error.
-        uri: The store that the text is about.
+        uri: The store that the text is about. Its password is known by its place, and so may hold any character.
     """
-    for pattern in (_LOGIN, _TOKEN, _QUERY):
-        text = pattern.sub(rf"\g<before>{MASK}", text)
     for secret in _secrets(uri):
         text = text.replace(secret, MASK)
+    for pattern in (_LOGIN, _TOKEN, _QUERY):
+        text = pattern.sub(rf"\g<before>{MASK}", text)
     return text
 
 
+def shown(uri: str) -> str:
+    """Returns the address of a store without its password, whatever characters this holds."""
+    begin, end = _secret_of_login(uri)
+    return _QUERY_OF_URI.sub(rf"\g<before>{MASK}", f"{uri[:begin]}{MASK}{uri[end:]}" if end > begin else uri)
+
+
+def _secret_of_login(uri: str) -> tuple[int, int]:
+    """Returns where in a URI the password lies, or the token in its place; an empty range where there is none."""
+    scheme, found, _ = uri.partition("://")
+    begin, end = len(scheme + found) if found else 0, uri.rfind("@")  # mistyped, it is a login all the same
+    colon = uri.find(":", begin, max(end, begin))
+    if scheme.startswith("sqlite") and uri.startswith("/", begin):  # a path
+        return 0, 0
+    if colon >= 0:
+        return colon + 1, end
+    return (begin, end) if scheme in ("http", "https") else (0, 0)
+
+
 def _secrets(uri: str) -> list[str]:
-    """Returns the passwords of a URI, as they are written there and as a server is told them; the longest first."""
-    written = [match["secret"] for pattern in (_LOGIN, _TOKEN, _QUERY) for match in pattern.finditer(uri)]
-    return sorted({form for secret in written for form in (secret, unquote(secret)) if form}, key=len, reverse=True)
+    """Returns the passwords of a URI, as they are written there and as others write them; the longest first."""
+    begin, end = _secret_of_login(uri)
+    written = [uri[begin:end], *(match["secret"] for match in _QUERY_OF_URI.finditer(uri))]
+    plain = [unquote(each) for each in written]
+    forms = {*written, *plain, *(quote(each, safe=safe) for each in plain for safe in ("", "/!$&'()*+,;=:"))}
+    forms |= {repr(form)[1:-1] for form in forms}
+    return sorted(filter(None, forms), key=len, reverse=True)
 
 
 def first_line(error: Exception, uri: str) -> str:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from suite.errors import UserError
 from suite.tracking import mirror
-from suite.tracking.addresses import OFF, first_line, masked, resolve_uri
+from suite.tracking.addresses import OFF, first_line, resolve_uri, shown
 from suite.tracking.store import Store, client, set_environment
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class Tracker:
     @property
     def uri(self) -> str:
         """The store, to show: without its password."""
-        return masked(self._uri)
+        return shown(self._uri)
 
     @property
     def missed(self) -> int:
@@ -172,12 +172,12 @@ def sync(workspace: Path, uri: str | None = None) -> Synced:
     try:
         store = Store(chosen, workspace)
     except Exception as error:
-        raise UserError(f"tracking store {masked(chosen)}: {first_line(error, chosen)}") from None
+        raise UserError(f"tracking store {shown(chosen)}: {first_line(error, chosen)}") from None
     written, problems = _mirror_all(store, store.unlike(trials))
     if problems:
         refused = f"{len(problems)} of {len(trials)} trials not mirrored"
-        raise UserError(f"tracking store {masked(chosen)}: {refused}: {first_line(problems[-1], chosen)}") from None
-    return Synced(masked(chosen), len(trials), written)
+        raise UserError(f"tracking store {shown(chosen)}: {refused}: {first_line(problems[-1], chosen)}") from None
+    return Synced(shown(chosen), len(trials), written)
 
 
 def _mirror_all(store: Store, trials: Sequence[list[Record]]) -> tuple[int, list[Exception]]:
@@ -202,7 +202,7 @@ def run_tables(uri: str) -> dict[str, str]:
     try:
         found = client(uri).search_experiments()
     except Exception as error:
-        raise UserError(f"tracking store {masked(uri)}: {first_line(error, uri)}") from None
+        raise UserError(f"tracking store {shown(uri)}: {first_line(error, uri)}") from None
     return {e.name: e.experiment_id for e in found if "/" in e.name}
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,9 @@ import pytest
 
 import suite
 from suite.cli.app import COMMANDS, app, main
+from suite.records import read_all
 from tests.cli.calling import run
+from tests.toys import write_baseline, write_task
 
 HEAVY = ("torch", "ray", "mlflow", "pandas", "numpy")
 
@@ -52,6 +55,19 @@ def test_an_output_that_is_full_is_one_line() -> None:
     with Path("/dev/full").open("w") as full:
         done = shown("list", stdout=full)
     assert (done.returncode, done.stderr) == (2, "error: cannot write the output: No space left on device\n")
+
+
+@pytest.mark.parametrize("closed", ["2>&-", ">&-", "<&- >&- 2>&-"])
+def test_a_run_whose_streams_are_closed_goes_on_and_no_file_takes_what_it_prints(tmp_path: Path, closed: str) -> None:
+    write_task(tmp_path / "toys")
+    write_baseline(tmp_path / "toys", "Toy", init="print('from a model'); print('and its errors', file=sys.stderr)")
+    command = f"{sys.executable} -m suite run --path toys -t error -b toy --seeds 0 --budget smoke --executor local"
+    done = subprocess.run(
+        ["/bin/sh", "-c", f"{command} --trust --tracking off {closed}"], cwd=tmp_path, check=False
+    )
+    assert done.returncode == 0
+    assert len(read_all(tmp_path / "runs")) == 1
+    assert re.fullmatch(r"\d+ on \S+", (tmp_path / "runs" / ".lock").read_text())
 
 
 def test_an_arrow_that_the_output_cannot_hold_is_no_error() -> None:

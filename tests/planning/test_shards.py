@@ -70,13 +70,19 @@ def test_a_long_model_has_a_share_to_itself() -> None:
     assert {cell.baseline for cell in shard(whole, 1, 2, seconds)} == {"model0"}
 
 
+def test_shares_that_outnumber_the_trials_are_empty_and_cost_no_memory() -> None:
+    whole = cells(models=2, seeds=2)
+    shares = [shard(whole, number, 900_000_000, {}) for number in range(1, 6)]
+    assert [len({cell.checkpoint_key for cell in share}) for share in shares] == [1, 1, 1, 1, 0]
+
+
 def test_costs_are_the_medians_of_records() -> None:
     rows = [record(seed=s, cost={"train_seconds": t, "score_seconds": 1.0}) for s, t in enumerate((1.0, 2.0, 9.0))]
     model = ("vae", "digits", "quick", "float32")
     assert costs(rows) == {("", *model): 2.0, ("reconstruction", *model): 1.0}
 
 
-@pytest.mark.parametrize("text", ["0/4", "5/4", "3", "a/b", "1/0", "-1/2"])
+@pytest.mark.parametrize("text", ["0/4", "5/4", "3", "a/b", "1/0", "-1/2", f"1/{'9' * 5000}", "\u0661/\u0662"])
 def test_what_is_no_share_is_refused(text: str) -> None:
     with pytest.raises(UserError, match="is not a share: write 1/16"):
         parse_shard(text)

@@ -73,3 +73,16 @@ def test_on_a_shared_workspace_one_death_of_a_node_kills_a_trial(trial: Trial) -
 def test_what_only_a_cluster_can_do_needs_ray() -> None:
     with pytest.raises(UserError, match="--no-shared needs --executor ray"):
         Execution("local", shared=False)
+
+
+@pytest.mark.parametrize("option", ["workers", "threads", "timeout", "memory"])
+@pytest.mark.parametrize("value", [float("inf"), 1e30, 10**30, float("nan"), 0])
+def test_a_limit_that_the_system_cannot_count_is_refused(option: str, value: float) -> None:
+    with pytest.raises(UserError, match=f"--{option} must be (at most|above)"):
+        Execution(**{option: value})
+
+
+@pytest.mark.parametrize("share", [float("inf"), float("nan"), -1.0, 1.5, 1e30])
+def test_a_share_of_a_gpu_that_is_none_is_refused(share: float) -> None:
+    with pytest.raises(UserError, match="--gpus-per-trial must be a share"):
+        Execution(gpus_per_trial=share)

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from suite import tracking
 from suite.errors import UserError
 from suite.records.store import write
-from suite.tracking.addresses import database, masked, resolve_uri
+from suite.tracking.addresses import database, first_line, masked, resolve_uri, shown
 from tests.tracking.test_tracker import make
 
 SECRET = "s3cr@t/w:rd"
@@ -46,6 +46,32 @@ def test_no_password_is_shown_however_it_is_written(password: str) -> None:
     text = masked(f"no login with {password} at {uri}", uri)
     assert password not in text
     assert quote(password, safe="") not in text
+
+
+@given(st.text(min_size=6))
+def test_the_address_and_the_errors_of_a_store_hide_any_password_that_its_uri_holds(password: str) -> None:
+    uri = f"postgresql://me:{password}@db/runs"
+    assert shown(uri) == "postgresql://me:***@db/runs"
+    assert first_line(ValueError(f"no login at {uri}"), uri) == "no login at postgresql://me:***@db/runs"
+    assert password not in first_line(ValueError(f"{uri!r} failed with {{'password': {password!r}}}"), uri)
+
+
+@pytest.mark.parametrize(
+    ("uri", "expected"),
+    [
+        ("http:/me:s3cret@there", "http:***@there"),
+        ("me:s3cret@there:5000", "me:***@there:5000"),
+        ("http://me@firm.org:s3cret@there", "http://me@firm.org:***@there"),
+        ("https://s3 cret@there/path", "https://***@there/path"),
+        ("https://there/?api_key=it's a secret&x=1", "https://there/?api_key=***&x=1"),
+        ("http://me:t@there:5000", "http://me:***@there:5000"),
+        ("sqlite:////runs/a:b@c/mlflow.db", "sqlite:////runs/a:b@c/mlflow.db"),
+        ("http://127.0.0.1:5000", "http://127.0.0.1:5000"),
+        ("off", "off"),
+    ],
+)
+def test_a_mistyped_or_odd_address_is_shown_without_its_password_too(uri: str, expected: str) -> None:
+    assert shown(uri) == expected
 
 
 @pytest.mark.parametrize("name", ["what?", "50%", "50%25", "#1", "a b"])
