@@ -46,6 +46,7 @@ def carry_out(
     import functools
     import signal
 
+    from suite.records import clean
     from suite.running import Interrupted, execute
     from suite.tracking import open_tracker
 
@@ -58,7 +59,7 @@ def carry_out(
         typer.echo(f"stopped: {done} of {total} cells have a record; the same command runs the rest", err=True)
         raise typer.Exit(STOPPED) from None
     for warning in outcome.warnings:
-        typer.echo(f"warning: {warning}", err=True)
+        typer.echo(f"warning: {clean(warning)}", err=True)
     _print_board(outcome, [] if beside is None else _known(beside))
     _print_summary(outcome)
     return bool(outcome.failed)

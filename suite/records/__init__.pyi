@@ -34,6 +34,7 @@ from .stamps import check_stamp as check_stamp
 from .stamps import read_standings as read_standings
 from .stamps import write_stamp as write_stamp
 from .stamps import write_standing as write_standing
+from .store import check_replaceable as check_replaceable
 from .store import pictures_path as pictures_path
 from .store import read_all as read_all
 from .store import read_keys as read_keys

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+from suite.files import write_atomically
 from suite.records import arrays
 from suite.records import store as records
 from suite.records.agreement import differs
@@ -90,26 +90,24 @@ def _copy_all_values(folders: Sequence[str | Path], workspace: str | Path, key: 
     except arrays.Unreadable as error:
         warnings.append(f"{source} was left out: {error}")
         return
-    target.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copy2(source, target)
+    write_atomically(target, source.read_bytes())
 
 
 def _copy_pictures(folders: Sequence[str | Path], workspace: str | Path, record: Record, warnings: list[str]) -> None:
-    """Copies the pictures that a record names from the first folder that has some, where the workspace has none."""
+    """Copies the pictures that a record names from the first folder that has some, where the workspace lacks them."""
     target = records.pictures_path(workspace, record.key)
     source = next((path for folder in folders if (path := records.pictures_path(folder, record.key)).is_dir()), None)
-    if source is None or target.exists():
+    if source is None:
         return
     for picture in (source / name for name in record.pictures):
-        if not picture.exists():
+        if not picture.exists() or (target / picture.name).exists():
             continue
         if records.is_link(picture) or records.is_link(source):
             warnings.append(f"{picture} is a link and was left out")
         elif picture.stat().st_size > MOST_PICTURE:
             warnings.append(f"{picture} is larger than {MOST_PICTURE:,} bytes and was left out")
         else:
-            target.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(picture, target / picture.name)
+            write_atomically(target / picture.name, picture.read_bytes())
 
 
 def _copy_values(folders: Sequence[str | Path], workspace: str | Path, record: Record, patterns: Sequence[str]) -> None:

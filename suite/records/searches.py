@@ -22,7 +22,8 @@ PRICES, SEARCHES = "prices", "searches"
 #: What a search took -> the field of a tuned model's cost.
 SEARCH_COSTS = {name: f"search_{name}" for name in ("trials", "seconds", "flops", "images")}
 
-_MOST_BYTES = 10_000_000
+#: Field of a file: SHA-256 over the JSON of all others.
+CHECKSUM = "sha256"
 
 
 def tuning_folder(workspace: str | Path) -> Path:
@@ -41,7 +42,7 @@ def write_price(workspace: str | Path, key: str, price: Mapping[str, Any]) -> No
 
 def read_price(workspace: str | Path, key: str) -> dict[str, Any]:
     """Returns what a trial cost and scored at one rung; empty where it is not known."""
-    raw = read_object(tuning_folder(workspace) / PRICES / f"{key[:32]}.json")
+    raw = _read(tuning_folder(workspace) / PRICES / f"{key[:32]}.json")
     return raw if raw.get("key") == key else {}
 
 
@@ -64,7 +65,7 @@ def write_search(workspace: str | Path, key: str, content: Mapping[str, Any]) ->
 def search_costs(workspace: str | Path, checkpoint: Mapping[str, Any]) -> dict[str, float]:
     """Returns what the search took that has chosen a model, as a record's cost has it; empty where none is known."""
     key = search_key(checkpoint)
-    raw = read_object(tuning_folder(workspace) / SEARCHES / f"{key[:32]}.json")
+    raw = _read(tuning_folder(workspace) / SEARCHES / f"{key[:32]}.json")
     cost = raw.get("cost") if raw.get("key") == key else None
     found = [(field, cost.get(name)) for name, field in SEARCH_COSTS.items()] if isinstance(cost, dict) else []
     return {field: value for field, value in found if isinstance(value, int | float) and value >= 0}
@@ -91,7 +92,14 @@ def tuning_secret(workspace: str | Path) -> str:
 
 def _write(path: Path, content: Mapping[str, Any]) -> None:
     try:
-        text = json.dumps(content, indent=1, allow_nan=False)
+        told = json.loads(json.dumps(content, allow_nan=False))  # as it will be read
     except ValueError as error:
         raise UserError(f"{path.name} cannot be written: {error}") from error
-    write_atomically(path, text.encode())
+    write_atomically(path, json.dumps(told | {CHECKSUM: digest_of(told)}, indent=1).encode())
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """Returns a file's content; a file that is damaged counts as missing, and what it held is computed again."""
+    raw = read_object(path)
+    known = raw.pop(CHECKSUM, "")  # older files lack it
+    return raw if known in ("", digest_of(raw)) else {}

@@ -65,10 +65,11 @@ def write(workspace: str | Path, record: Record) -> Path:
     it as ``<key>.conflict-N.json`` and the alarm is logged.
 
     Raises:
-        UserError: If the workspace cannot be written.
+        UserError: If the workspace cannot be written, or has a record of the cell that is too new to be read.
     """
     path = record_path(workspace, record.key)
     raw = _fit(record)
+    check_replaceable(workspace, [record.key])
     old = _there(path)
     if old is not None and old["status"] in SETTLED and differs(old, raw):
         path = _conflict_path(path, raw)
@@ -79,6 +80,21 @@ def write(workspace: str | Path, record: Record) -> Path:
     data = text.encode()
     write_atomically(path, data[:-1] + f',"{CHECKSUM}":"{_checksum(orjson.loads(data))}"}}'.encode())
     return path
+
+
+def check_replaceable(workspace: str | Path, keys: Iterable[str]) -> None:
+    """Checks that no record of these keys is of a newer suite, which may know an answer that this one cannot read.
+
+    Raises:
+        UserError: Naming the file.
+    """
+    for path in (record_path(workspace, key) for key in keys):
+        with contextlib.suppress(Malformed):
+            if path.is_file() and (schema := _parse(str(path))["schema"]) > SCHEMA:
+                raise UserError(
+                    f"{path} has schema {schema}, newer than this suite writes ({SCHEMA}), and is not replaced: "
+                    "use the newer suite, or another workspace"
+                )
 
 
 def _checksum(raw: Mapping[str, Any]) -> str:
@@ -99,10 +115,12 @@ def _fit(record: Record) -> dict[str, Any]:
 
 
 def _there(path: Path) -> dict[str, Any] | None:
+    """Returns the record of a file; None where there is none, or none that can be read."""
     try:
-        return _parse(str(path)) if path.exists() else None
+        raw = _parse(str(path)) if path.exists() else None
     except Malformed:
         return None
+    return None if raw is None or raw["schema"] > SCHEMA else raw
 
 
 def read_raw(
@@ -246,7 +264,7 @@ def _conflict_path(path: Path, raw: Mapping[str, Any]) -> Path:
     """Returns where a record is kept beside the one that it contradicts: where it lies already, or a new place."""
     for number in itertools.count(1):
         other = path.with_name(f"{path.stem}.conflict-{number}.json")
-        there = _parse(str(other)) if other.exists() else None
+        there = _there(other)
         if not other.exists() or (there is not None and not differs(there, raw)):
             break
     return other

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 EXECUTORS = ("ray", "local")
 DEVICES = ("auto", "cpu", "cuda")
 
-#: The most that an option may say: what lies beyond is a slip of the keyboard, which the system's own calls would meet as
-#: an overflow. A trial's seconds (a century) and GiB, trials at once, and what one of them holds.
+#: The most that an option may say (of time, a century): what lies beyond is a slip of the keyboard, and no number that
+#: the system's own calls take.
 MOST = {"workers": 1e6, "threads": 1e6, "timeout": 3.2e9, "memory": 1e9, "gpus_per_trial": 1e6}
 
 #: Beginning of the name of the file, in the workspace, that tells of a trial that ended its process.

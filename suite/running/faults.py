@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import errno
 import platform
+from collections.abc import Callable
+from typing import Any
 
-from suite.errors import MachineFault, Unwritable
+from suite.errors import MachineFault, TrialTimeout, Unwritable
+from suite.plugins import traceback_of
+from suite.running.interrupt import stop_if_asked
 
 #: Errors of the system that no model can be blamed for.
 _ERRORS = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE, errno.ENODEV, errno.ENFILE))
@@ -21,7 +25,7 @@ def fault_of_machine(error: BaseException) -> str:
             continue
         seen.add(id(inner))
         if _is_of_machine(inner):
-            return f"machine {platform.node()}: {inner}"
+            return f"machine {platform.node()}: {text_of(inner)}"
         waiting += [inner.__context__, inner.__cause__]
     return ""
 
@@ -30,3 +34,23 @@ def _is_of_machine(error: BaseException) -> bool:
     if isinstance(error, OSError):
         return error.errno in _ERRORS
     return isinstance(error, MachineFault | Unwritable)
+
+
+def text_of(error: object) -> str:
+    """Returns what an error says; a model's own may fail at that too, in any way."""
+    return _asked(str, error)
+
+
+def stack_of(error: BaseException) -> str:
+    """Returns the traceback of an error, empty where it has none that can be written down."""
+    return _asked(traceback_of, error)
+
+
+def _asked(question: Callable[[Any], str], error: Any) -> str:
+    try:
+        return question(error)
+    except TrialTimeout:
+        raise
+    except BaseException:
+        stop_if_asked()
+        return ""

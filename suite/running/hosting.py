@@ -14,13 +14,13 @@ import torch
 from suite.guests import CONTAINED, SETTLING, TWIN_IMAGES, Guest, Job, Rooms, available, of_source
 from suite.measuring import Frozen, Subject
 from suite.running import effort
-from suite.running.preparation import Log, Prepared, cost_of, curves_of, found, load_data, note_of, teller
+from suite.running.preparation import Log, Prepared, check_own, cost_of, curves_of, found, load_data, note_of, teller
 from suite.training import checkpoints
 
 if TYPE_CHECKING:
     from suite.data import Dataset
     from suite.guests import Containment
-    from suite.planning import Trial
+    from suite.planning import Cell, Trial
     from suite.running.costs import Stopwatch
 
 
@@ -57,7 +57,9 @@ def _hosted(trial: Trial, clock: Stopwatch, say: Log, walls: Containment, rooms:
     guest.until(None if trial.timeout is None else time.monotonic() + trial.timeout)
     # Weights that were trained behind other walls, or in process, may hold what a guest must not see.
     folder = Path(trial.workspace) / "checkpoints" / f"{trial.checkpoint_key[:32]}-{walls.kind}"
-    note = found(folder, lambda: _loaded(folder, guest), say) or _trained(folder, guest, trial, dataset, clock, say)
+    note = found(folder, lambda: _loaded(folder, guest, cell), say) or _trained(
+        folder, guest, trial, dataset, clock, say
+    )
     guest.settle(dataset.train.grey[:SETTLING])
     cost = cost_of(guest.count(), guest.flops(dataset), note)
     marks = effort.marks(trial, note, cost["flops_per_image"], dataset, guest.trainable, folder)
@@ -78,9 +80,10 @@ def _hosted(trial: Trial, clock: Stopwatch, say: Log, walls: Containment, rooms:
     return Prepared(subject, curves_of(note), cost, marks, {"guest": told}, guest.close)
 
 
-def _loaded(folder: Path, guest: Guest) -> dict[str, Any]:
+def _loaded(folder: Path, guest: Guest, cell: Cell) -> dict[str, Any]:
     """Gives a guest the weights of a checkpoint and returns its note."""
     state, note = checkpoints.read(folder)
+    check_own(folder, note, cell)
     guest.give_weights(state)
     return note
 

@@ -5,6 +5,7 @@ What is scored is what the checkpoint holds: a model built anew and loaded from 
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -77,7 +78,7 @@ def prepare(trial: Trial, clock: Stopwatch, say: Log) -> Prepared:
     folder = Path(trial.workspace) / "checkpoints" / trial.checkpoint_key[:32]
     store: Path | None = folder / "kept"
     if trial.rung is None:
-        baseline, meta = found(folder, lambda: _loaded(folder, recipe), say) or _trained(
+        baseline, meta = found(folder, lambda: _loaded(folder, recipe, cell), say) or _trained(
             folder, recipe, dataset, trial, clock, say
         )
     else:
@@ -137,10 +138,30 @@ def load_data(trial: Trial, device: torch.device) -> Dataset:
     return dataset if trial.rung is None else data.without_test(dataset)
 
 
-def _loaded(folder: Path, recipe: Recipe) -> tuple[Baseline, dict[str, Any]]:
+def _loaded(folder: Path, recipe: Recipe, cell: Cell) -> tuple[Baseline, dict[str, Any]]:
     """Returns a new model with the checkpoint's tensors, and what is written beside them."""
     baseline = recipe.build()
-    return baseline, checkpoints.load(folder, baseline)
+    note = checkpoints.load(folder, baseline)
+    check_own(folder, note, cell)
+    return baseline, note
+
+
+def check_own(folder: Path, note: Mapping[str, Any], cell: Cell) -> None:
+    """Checks that a checkpoint is of a cell's trial: a folder may have been copied over another.
+
+    Hashes of sources are not compared: ``suite rekey`` gives a checkpoint a new name and leaves what is in it.
+
+    Raises:
+        CorruptCheckpoint: If it is of another model, or of another seed, dataset or budget.
+    """
+    if _of_whom(note.get("ingredients", {})) != _of_whom(cell.ingredients.get("checkpoint", {})):
+        raise checkpoints.CorruptCheckpoint(f"{folder}: the checkpoint of another trial")
+
+
+def _of_whom(ingredients: Mapping[str, Any]) -> str:
+    names = ("params", "seed", "dataset", "budget", "precision")
+    told = {name: ingredients.get(name) for name in names} | {"files": sorted(ingredients.get("baseline") or {})}
+    return json.dumps(told, sort_keys=True)
 
 
 def found(folder: Path, load: Callable[[], Loaded], say: Log) -> Loaded | None:
@@ -169,7 +190,7 @@ def _trained(
     """Trains a model, seals it, and returns what the checkpoint holds."""
     baseline, note = _train(folder, recipe, dataset, trial, clock, say)
     seal(folder, baseline, recipe, dataset.train.grey, note)
-    return _loaded(folder, recipe)
+    return _loaded(folder, recipe, trial.cells[0])
 
 
 def _on_its_way(

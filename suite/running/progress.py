@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from suite.files import PACKAGE
+from suite.records import clean
 from suite.running.notebook import notebook_display
 
 if TYPE_CHECKING:
@@ -69,8 +70,9 @@ class Progress:
         self._draw(now=True)
 
     def _print(self, line: Text) -> None:
+        """Prints a line; what is in it may come from a model, and no terminal is to obey it."""
         with _shown():
-            self._console.print(line, soft_wrap=True)
+            self._console.print(Text(clean(line.plain), line.style), soft_wrap=True)
 
     def _draw(self, now: bool = False) -> None:
         """Draws the display of a notebook anew; a terminal's draws itself."""

@@ -113,6 +113,7 @@ def execute(
     sweep_temporary()
     if trials or refusals:
         with interruptible(), locked(Path(plan.workspace)):
+            records.check_replaceable(plan.workspace, (cell.key for cell in plan.pending))
             for refusal in refusals:
                 records.write(plan.workspace, refusal)
             if trials:

@@ -15,10 +15,10 @@ import torch
 from suite import records, seeds
 from suite.errors import ContractError, TrialTimeout, Unsupported
 from suite.measuring import measured, save_png
-from suite.plugins import loading, registry, traceback_of
+from suite.plugins import loading, registry
 from suite.running import limits
 from suite.running.costs import Stopwatch
-from suite.running.faults import fault_of_machine
+from suite.running.faults import fault_of_machine, stack_of, text_of
 from suite.running.hosting import host
 from suite.running.interrupt import stop_if_asked
 from suite.running.isolation import isolated
@@ -146,15 +146,15 @@ def _peak_memory(device: torch.device) -> int:
 
 def _failure(trial: Trial, cell: Cell, error: BaseException, started: str) -> Record:
     if fault := fault_of_machine(error):
-        status, reason, stack = "killed", fault, traceback_of(error)
+        status, reason, stack = "killed", fault, stack_of(error)
     elif isinstance(error, Unsupported):
-        status, reason, stack = "unsupported", str(error), ""
+        status, reason, stack = "unsupported", text_of(error), ""
     elif isinstance(error, SystemExit):
-        status, reason, stack = "killed", f"the trial called sys.exit({error.code})", ""
+        status, reason, stack = "killed", f"the trial called sys.exit({text_of(error.code)})", ""
     else:
-        lines = _text(error).strip().splitlines() or [""]
-        status, reason = "failed", f"{type(error).__name__}: {lines[0][:300]}".removesuffix(": ")
-        stack = traceback_of(error)
+        lines = text_of(error).strip().splitlines() or [""]
+        status, reason = "failed", f"{type(error).__name__[:100]}: {lines[0][:300]}".removesuffix(": ")
+        stack = stack_of(error)
     return cell.ended(
         trial.baseline,
         trial.tasks[cell.task],
@@ -165,11 +165,3 @@ def _failure(trial: Trial, cell: Cell, error: BaseException, started: str) -> Re
         threads=trial.threads,
         started=started,
     )
-
-
-def _text(error: BaseException) -> str:
-    """Returns what an error says; a model's own error may fail at that too."""
-    try:
-        return str(error)
-    except Exception:
-        return ""

@@ -25,22 +25,35 @@ def locked(workspace: Path) -> Iterator[None]:
     Raises:
         UserError: If another run holds it (with its process id), or it cannot be written.
     """
-    try:
+    with _writing(workspace):
         workspace.mkdir(parents=True, exist_ok=True)
-        lock = (workspace / LOCK).open("a+")
-    except OSError as error:
-        raise UserError(f"cannot write to {workspace}: {error.strerror or error}") from error
+        lock = (workspace / LOCK).open("a+", errors="replace")
     with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            lock.seek(0)
-            holder = lock.read().strip() or "unknown"
-            raise UserError(f"another run (process {holder}) is using {workspace}: wait for it or stop it") from None
-        lock.truncate(0)
-        lock.write(f"{os.getpid()} on {platform.node()}")
-        lock.flush()
+        with _writing(workspace):
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                lock.seek(0)
+                name = lock.read().strip() or "unknown"
+                raise UserError(f"another run (process {name}) is using {workspace}: wait for it or stop it") from None
+            lock.truncate(0)
+            lock.write(f"{os.getpid()} on {platform.node()}")
+            lock.flush()
         yield
+
+
+@contextlib.contextmanager
+def _writing(workspace: Path) -> Iterator[None]:
+    """Says in one line what the system refuses in a workspace, whichever of its files it is about.
+
+    Raises:
+        UserError: If it refuses anything.
+    """
+    try:
+        yield
+    except OSError as error:
+        name = f"{error.filename}" if error.filename else f"{workspace}"
+        raise UserError(f"cannot write to {name}: {error.strerror or error}") from error
 
 
 def holder(workspace: Path) -> str:
@@ -60,7 +73,8 @@ def holder(workspace: Path) -> str:
 def scratch(workspace: Path) -> Iterator[Path]:
     """Yields an empty folder in a locked workspace, and removes it and those of runs that were killed."""
     sweep(workspace)
-    folder = Path(tempfile.mkdtemp(prefix=SCRATCH, dir=workspace))
+    with _writing(workspace):
+        folder = Path(tempfile.mkdtemp(prefix=SCRATCH, dir=workspace))
     try:
         yield folder
     finally:
@@ -76,8 +90,10 @@ def sweep(workspace: Path) -> None:
 @contextlib.contextmanager
 def silenced(workspace: Path) -> Iterator[None]:
     """Sends whatever is printed inside, by Python or by C++ code, to the workspace's log."""
+    with _writing(workspace):
+        opened = (workspace / LOG).open("a", buffering=1, errors="replace")
     with (
-        (workspace / LOG).open("a", buffering=1, errors="replace") as log,
+        opened as log,
         contextlib.redirect_stdout(log),
         contextlib.redirect_stderr(log),
         _standard_error_to(log),

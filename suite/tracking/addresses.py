@@ -8,6 +8,7 @@ from pathlib import Path
 from urllib.parse import quote, unquote
 
 from suite.errors import UserError
+from suite.records import clean
 
 #: The tracking URI that turns tracking off.
 OFF = "off"
@@ -35,9 +36,7 @@ def resolve_uri(uri: str | None, workspace: Path) -> str:
     path = "".join(_ESCAPES.get(letter, letter) for letter in str(workspace.absolute() / "mlflow.db"))
     chosen = uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{path}"
     if chosen != OFF and ("://" not in chosen or chosen.startswith("file:")):
-        raise UserError(
-            f"tracking URI '{shown(chosen)}' is not a store; use sqlite:///PATH, http://HOST:PORT or {OFF}"
-        )
+        raise UserError(f"tracking URI '{shown(chosen)}' is not a store; use sqlite:///PATH, http://HOST:PORT or {OFF}")
     return chosen
 
 
@@ -92,4 +91,4 @@ def _secrets(uri: str) -> list[str]:
 def first_line(error: Exception, uri: str) -> str:
     """Returns the error in one line, without the password of a store."""
     text = masked(str(error), uri).strip()
-    return text.splitlines()[0][:300] if text else type(error).__name__
+    return clean(text.splitlines()[0][:300]) if text else type(error).__name__

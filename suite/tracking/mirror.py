@@ -107,12 +107,16 @@ def is_mirrored(record: Record, mark: str | None) -> bool:
     Of one key the outcome decides and not the time, which a clock may have set back: an answer stands, and anything
     else gives way to what the records say.
     """
-    if mark is None:
-        return False
-    _, status, key = mark.split(" ")
+    status, key = _read(mark)
     if key == record.key[:32]:
         return status in (record.status, "ok", "unsupported")
-    return mark > stamp(record)
+    return bool(key) and mark is not None and mark > stamp(record)
+
+
+def _read(mark: str | None) -> tuple[str, str]:
+    """Returns status and key of a mark, nothing where it is none: tags can be edited by hand."""
+    found = re.fullmatch(r".* ([a-z]+) ([0-9a-f]{32})", mark or "")
+    return (found[1], found[2]) if found else ("", "")
 
 
 def is_shown(records: Iterable[Record], marks: Mapping[str, str], status: str) -> bool:
@@ -129,13 +133,13 @@ def is_shown(records: Iterable[Record], marks: Mapping[str, str], status: str) -
 
 def ended(marks: Mapping[str, str]) -> str:
     """Returns the status of a run that bears these tags: FAILED where a cell failed."""
-    statuses = {mark.split(" ")[1] for tag, mark in marks.items() if tag.startswith("suite.record.")}
+    statuses = {_read(mark)[0] for tag, mark in marks.items() if tag.startswith("suite.record.")}
     return "FAILED" if statuses & {"failed", "timeout", "killed"} else "FINISHED"
 
 
 def is_superseded(record: Record, mark: str | None) -> bool:
     """Whether the run shows metrics of another version of the cell, which MLflow can't take back."""
-    return mark is not None and mark.split(" ")[1] == "ok" and not is_mirrored(record, mark)
+    return _read(mark)[0] == "ok" and not is_mirrored(record, mark)
 
 
 def newest(records: Iterable[Record]) -> dict[str, Record]:
@@ -147,8 +151,11 @@ def newest(records: Iterable[Record]) -> dict[str, Record]:
 
 
 def milliseconds(iso: str) -> int:
-    """Returns an ISO time as MLflow counts it."""
-    return int(datetime.fromisoformat(iso).timestamp() * 1000) if iso else 0
+    """Returns an ISO time as MLflow counts it; 0 where it is none: a record from elsewhere may say anything."""
+    try:
+        return max(0, int(datetime.fromisoformat(iso).timestamp() * 1000))
+    except (ValueError, OverflowError):
+        return 0
 
 
 def params(record: Record) -> dict[str, str]:

@@ -171,9 +171,10 @@ def sync(workspace: Path, uri: str | None = None) -> Synced:
     trials = by_trial(read_all(workspace))
     try:
         store = Store(chosen, workspace)
+        unlike = store.unlike(trials)
     except Exception as error:
         raise UserError(f"tracking store {shown(chosen)}: {first_line(error, chosen)}") from None
-    written, problems = _mirror_all(store, store.unlike(trials))
+    written, problems = _mirror_all(store, unlike)
     if problems:
         refused = f"{len(problems)} of {len(trials)} trials not mirrored"
         raise UserError(f"tracking store {shown(chosen)}: {refused}: {first_line(problems[-1], chosen)}") from None

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from suite.errors import ContractError, UserError
+from suite.errors import ContractError, MachineFault, UserError
 from suite.files import write_atomically
 
 TENSORS, META = "model.safetensors", "checkpoint.json"
@@ -91,9 +91,14 @@ def write(folder: Path, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) 
     from safetensors.torch import save as serialize
 
     data = serialize(dict(tensors))
-    note = {"format": FORMAT, "sha256": hashlib.sha256(data).hexdigest(), "meta": dict(meta)}
+    told = json.loads(json.dumps(dict(meta)))  # as it will be read
+    note = {"format": FORMAT, "sha256": hashlib.sha256(data).hexdigest(), "meta_sha256": _checksum(told), "meta": told}
     write_atomically(folder / TENSORS, data)
     write_atomically(folder / META, json.dumps(note, indent=1).encode())
+
+
+def _checksum(meta: Any) -> str:
+    return hashlib.sha256(json.dumps(meta, sort_keys=True).encode()).hexdigest()
 
 
 def read(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -101,18 +106,28 @@ def read(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
     Raises:
         FileNotFoundError: If there is no checkpoint.
-        CorruptCheckpoint: If the checksum is wrong or a file cannot be read.
+        CorruptCheckpoint: If a checksum is wrong or a file is none.
+        MachineFault: If the folder cannot be read.
     """
     from safetensors.torch import load as parse
 
-    text = (folder / META).read_bytes()
+    try:
+        text = (folder / META).read_bytes()
+    except FileNotFoundError:
+        raise
+    except IsADirectoryError as error:
+        raise CorruptCheckpoint(f"{folder / META}: a folder") from error
+    except OSError as error:
+        raise MachineFault(f"cannot read {folder}: {error.strerror or error}") from error
     try:
         note = json.loads(text)
+        if note.get("meta_sha256", "") not in ("", _checksum(note["meta"])):  # older ones lack it
+            raise CorruptCheckpoint(f"{folder / META}: wrong checksum")
         data = (folder / TENSORS).read_bytes()
         if hashlib.sha256(data).hexdigest() != note["sha256"]:
             raise CorruptCheckpoint(f"{folder / TENSORS}: wrong checksum")
         return parse(data), note["meta"]
-    except (ValueError, KeyError, TypeError, OSError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, OSError) as error:
         raise CorruptCheckpoint(f"{folder}: {type(error).__name__} {error}") from error
 
 

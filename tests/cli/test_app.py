@@ -62,9 +62,7 @@ def test_a_run_whose_streams_are_closed_goes_on_and_no_file_takes_what_it_prints
     write_task(tmp_path / "toys")
     write_baseline(tmp_path / "toys", "Toy", init="print('from a model'); print('and its errors', file=sys.stderr)")
     command = f"{sys.executable} -m suite run --path toys -t error -b toy --seeds 0 --budget smoke --executor local"
-    done = subprocess.run(
-        ["/bin/sh", "-c", f"{command} --trust --tracking off {closed}"], cwd=tmp_path, check=False
-    )
+    done = subprocess.run(["/bin/sh", "-c", f"{command} --trust --tracking off {closed}"], cwd=tmp_path, check=False)
     assert done.returncode == 0
     assert len(read_all(tmp_path / "runs")) == 1
     assert re.fullmatch(r"\d+ on \S+", (tmp_path / "runs" / ".lock").read_text())

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +13,7 @@ import pytest
 
 from suite import records
 from suite.cli.app import main
+from suite.errors import UserError
 from suite.records.merging import merge
 from suite.records.record import Record
 from tests.factories import record
@@ -112,3 +116,41 @@ def test_the_command_says_what_it_took_and_what_a_selection_still_lacks(
     assert "2 of 2 cells have none" in capsys.readouterr().out
     assert main(["merge", str(tmp_path / "nowhere"), "--workspace", str(here)]) == 2
     assert "is not a folder" in capsys.readouterr().err
+
+
+def test_a_merge_that_was_ended_midway_is_made_whole_by_the_same_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, there = tmp_path / "here", tmp_path / "there"
+    key = put(there)
+    for kind in ("values", "pictures"):
+        with monkeypatch.context() as patch, pytest.raises(UserError, match="No space left"):
+            patch.setattr("os.fsync", full(kind))
+            merge([there], here)
+        assert not list((here / kind).rglob("*.*"))
+    merge([there], here)
+    assert records.load_values(here, key)["nats"].tolist() == [1.0] * 10
+    assert (records.pictures_path(here, key) / "a.png").read_bytes() == b"png"
+
+
+def full(kind: str) -> Callable[[int], None]:
+    """A disk that is full as soon as a file of some kind is written."""
+
+    def sync(number: int) -> None:
+        if f"/{kind}/" in os.readlink(f"/proc/self/fd/{number}"):  # noqa: PTH115
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    return sync
+
+
+def test_a_conflict_that_cannot_be_read_keeps_no_newcomer_away(tmp_path: Path) -> None:
+    here, there = tmp_path / "here", tmp_path / "there"
+    key = put(here)
+    put(there, nats=2.0)
+    beside = records.record_path(here, key).with_suffix(".conflict-1.json")
+    beside.write_text("rubbish")
+    assert merge([there], here).conflicts == (key,)
+    lines: list[str] = []
+    (raw,) = records.read_raw([here], lines)
+    assert raw["flags"] == ["not reproducible"]
+    assert sorted(line.split()[0] for line in lines) == ["corrupt", "not"]

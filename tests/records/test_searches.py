@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,18 @@ def test_a_damaged_price_counts_as_missing(tmp_path: Path, text: str) -> None:
     (path,) = tmp_path.rglob("*.json")
     path.write_text(text)
     assert records.read_price(tmp_path, "a" * 64) == {}
+
+
+def test_a_price_with_a_flipped_bit_counts_as_missing_and_one_of_before_there_were_checksums_does_not(
+    tmp_path: Path,
+) -> None:
+    records.write_price(tmp_path, "a" * 64, {"value": 1.25})
+    (path,) = tmp_path.rglob("*.json")
+    whole = path.read_text()
+    path.write_text(whole.replace("1.25", "1.35"))
+    assert records.read_price(tmp_path, "a" * 64) == {}
+    path.write_text(json.dumps({name: v for name, v in json.loads(whole).items() if name != "sha256"}))
+    assert records.read_price(tmp_path, "a" * 64)["value"] == 1.25
 
 
 def test_a_price_that_is_no_number_is_refused(tmp_path: Path) -> None:

@@ -37,6 +37,15 @@ def test_text_that_is_no_text_is_written_such_that_it_is_read_back(tmp_path: Pat
     assert (found.reason, found.notes, found.env) == ("half ? a pair", ["größer", "?"], {"?": "🙂"})
 
 
+def test_a_record_of_a_newer_suite_is_not_replaced(tmp_path: Path) -> None:
+    path = records.write(tmp_path, record())
+    newer = json.dumps({"schema": records.SCHEMA + 1, "answer": [1]})
+    path.write_text(newer)
+    with pytest.raises(UserError, match=f"has schema {records.SCHEMA + 1}, newer than this suite writes"):
+        records.write(tmp_path, record())
+    assert path.read_text() == newer
+
+
 def test_a_folder_of_published_records_is_read_like_a_workspace(tmp_path: Path) -> None:
     records.write(tmp_path, record())
     assert records.read_all(tmp_path / "records") == records.read_all(tmp_path)

@@ -60,6 +60,18 @@ def test_without_a_terminal_each_cell_is_one_line() -> None:
     ]
 
 
+def test_no_terminal_obeys_what_a_model_says() -> None:
+    console, out = shown(terminal=False)
+    with Progress([cell(0)], console, {}) as progress:
+        progress.record(trial(cell(0)), ended(cell(0), "failed", reason="E\x1b[2J: \x9b31m\u202e\r\nnext"))
+        progress.warn("\x1b[31mred")
+    mark = "\N{REPLACEMENT CHARACTER}"
+    assert out.getvalue().splitlines() == [
+        f"failed   reconstruction  vae  digits seed 0  E{mark}[2J: {mark}31m{mark} next",
+        f"warning: {mark}[31mred",
+    ]
+
+
 def test_on_a_terminal_the_display_names_what_runs_and_keeps_failures() -> None:
     console, out = shown(terminal=True)
     cells = [cell(0), cell(1), cell(2)]

@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 import errno
 import functools
+import json
 import platform
+import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,10 @@ from suite.training import checkpoints
 from tests.toys import write_baseline, write_task
 
 Raw = dict[str, Any]
+
+
+#: An error that, asked what it says, raises what would end the run.
+MUTE = "type('Mute', (Exception,), {'__str__': lambda self: exec('raise KeyboardInterrupt')})()"
 
 
 class Bench:
@@ -143,6 +149,9 @@ def test_what_was_odd_about_a_model_when_it_was_priced_stands_in_the_record_of_t
         ("return Score({'size/z': Measure(1.0)})", "failed", "did not report its primary metric 'error'"),
         ("subject.model.unwrap().encoder.weight.zero_()", "failed", "changed the model"),
         ("import sys; sys.exit(3)", "killed", "sys.exit(3)"),
+        (f"raise SystemExit({MUTE})", "killed", "sys.exit()"),
+        (f"raise {MUTE}", "failed", "Mute"),
+        ("raise type('A' * 30_000, (Exception,), {})('long')", "failed", "A" * 100 + ": long"),
         ("from suite.contract import Unsupported; raise Unsupported('no such group')", "unsupported", "no such group"),
     ],
 )
@@ -183,6 +192,28 @@ def test_a_corrupt_checkpoint_is_named_set_aside_and_trained_again(bench: Bench)
     assert second["metrics"] == first["metrics"]
     assert any("corrupt checkpoint" in line and ".corrupt" in line for line in bench.outcome.warnings)
     assert bench.checkpoint(first).with_name(bench.checkpoint(first).name + ".corrupt").is_dir()
+
+
+def test_nothing_is_trained_for_a_cell_that_has_a_record_of_a_newer_suite(bench: Bench) -> None:
+    write_baseline(bench.toys, "Toy")
+    (raw,) = bench.run("toy")
+    path = records.record_path(bench.workspace, raw["key"])
+    path.write_text(json.dumps({"schema": records.SCHEMA + 1}))
+    shutil.rmtree(bench.checkpoint(raw))
+    with pytest.raises(suite.errors.UserError, match="newer than this suite"):
+        bench.run("toy")
+    assert not bench.checkpoint(raw).exists()
+
+
+def test_a_checkpoint_that_was_copied_over_another_is_not_taken_for_it(bench: Bench) -> None:
+    write_task(bench.toys, "Second")
+    write_baseline(bench.toys, "Toy")
+    first, other = bench.run("toy", seeds=2)
+    shutil.rmtree(bench.checkpoint(first))
+    shutil.copytree(bench.checkpoint(other), bench.checkpoint(first))
+    found = bench.run("toy", tasks=("second",), seeds=2)
+    assert [raw["metrics"] for raw in found] == [first["metrics"], other["metrics"]]
+    assert any("the checkpoint of another trial" in line for line in bench.outcome.warnings)
 
 
 #: A VQ-VAE whose codebook is moved by averages and kept as a plain attribute, as many implementations keep it.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -58,3 +59,31 @@ def test_what_python_and_c_print_goes_to_the_log(tmp_path: Path, capfd: pytest.C
     os.write(2, b"after\n")
     assert capfd.readouterr().err == "after\n"
     assert set((tmp_path / "driver.log").read_text().split("\n")) == {"from Python", "from C", ""}
+
+
+@pytest.mark.parametrize("name", [".lock", "driver.log"])
+def test_a_folder_in_the_place_of_a_runs_file_is_told_in_one_line(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).mkdir()
+    refused = pytest.raises(UserError, match=rf"cannot write to .*{name}: Is a directory")
+    with refused, locked(tmp_path), silenced(tmp_path):
+        pass
+
+
+def test_a_workspace_that_takes_no_lock_is_told_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def none_left(*arguments: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", none_left)
+    with pytest.raises(UserError, match=f"cannot write to {tmp_path}: No locks available"), locked(tmp_path):
+        pass
+
+
+def test_a_workspace_without_room_for_a_scratch_folder_is_told_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read_only(**options: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system", f"{tmp_path}/.run-x")
+
+    monkeypatch.setattr("tempfile.mkdtemp", read_only)
+    with pytest.raises(UserError, match=r"cannot write to .*\.run-x: Read-only file system"), scratch(tmp_path):
+        pass

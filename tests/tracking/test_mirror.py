@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -16,6 +17,21 @@ def test_mlflow_takes_every_cleaned_name(name):
 
     _validate_metric_name(mirror.clean(name))
     assert len(mirror.clean(name)) <= mirror.NAME_LENGTH
+
+
+@pytest.mark.parametrize("mark", ["", "seen", "by me", "2030 ok", "edited by hand in the browser"])
+def test_a_mark_that_somebody_has_edited_shows_no_record(mark: str):
+    record = make()
+    assert not mirror.is_mirrored(record, mark)
+    assert not mirror.is_superseded(record, mark)
+    assert mirror.ended({mirror.mark_tag(record): mark}) == "FINISHED"
+    assert not mirror.is_shown([record], {mirror.mark_tag(record): mark}, "FINISHED")
+
+
+def test_a_record_whose_times_are_none_is_mirrored_at_the_beginning_of_time():
+    points = list(mirror.points(make(started="", finished="99:99 Z"), {}))
+    assert {when for _, _, when, _ in points} == {0}
+    assert mirror.is_mirrored(make(finished="99:99 Z"), mirror.stamp(make(finished="99:99 Z")))
 
 
 def test_a_long_curve_is_thinned_and_keeps_its_last_point():

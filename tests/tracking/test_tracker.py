@@ -297,3 +297,16 @@ def test_an_experiment_is_of_the_training_kind_with_a_description_and_a_view(wor
         "params.`seed`",
         "metrics.`probe/accuracy`",
     ]
+
+
+def test_a_server_that_stops_between_two_questions_ends_a_sync_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*arguments: object, **options: object) -> None:
+        raise ConnectionError("the server has gone \x1b[31maway\nand more")
+
+    write(tmp_path, make())
+    monkeypatch.setattr("mlflow.MlflowClient.search_runs", away)
+    with pytest.raises(UserError) as told:
+        tracking.sync(tmp_path)
+    assert str(told.value).endswith("the server has gone \N{REPLACEMENT CHARACTER}[31maway")

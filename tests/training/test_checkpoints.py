@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from suite.errors import UserError
+from suite.errors import MachineFault, UserError
 from suite.training import checkpoints
 from suite.training.checkpoints import CorruptCheckpoint
 
@@ -59,10 +59,13 @@ def test_no_checkpoint_is_not_a_corrupt_one(tmp_path: Path) -> None:
         ("checkpoint.json", lambda data: data[:-9]),
         ("checkpoint.json", lambda data: b"[]"),
         ("checkpoint.json", lambda data: b"\xff\xfe"),
+        ("checkpoint.json", lambda data: b'"text"'),
+        ("checkpoint.json", lambda data: data.replace(b"4800", b"4808")),
+        ("checkpoint.json", lambda data: data.replace(b"images", b"imagds")),
     ],
 )
 def test_a_damaged_file_is_corrupt(tmp_path: Path, file: str, damage) -> None:
-    checkpoints.save(tmp_path, Net(), {})
+    checkpoints.save(tmp_path, Net(), {"images": 4800})
     path = tmp_path / file
     path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(CorruptCheckpoint):
@@ -74,6 +77,27 @@ def test_lost_tensors_are_a_corrupt_checkpoint(tmp_path: Path) -> None:
     (tmp_path / "model.safetensors").unlink()
     with pytest.raises(CorruptCheckpoint):
         checkpoints.load(tmp_path, Net())
+
+
+def test_a_note_without_a_checksum_is_an_older_one_and_is_read(tmp_path: Path) -> None:
+    checkpoints.save(tmp_path, Net(), {"images": 4800, "loss": 0.1, 3: float("inf")})
+    path = tmp_path / "checkpoint.json"
+    note = json.loads(path.read_text())
+    assert checkpoints.load(tmp_path, Net()) == {"images": 4800, "loss": 0.1, "3": float("inf")}
+    del note["meta_sha256"]
+    path.write_text(json.dumps(note))
+    assert checkpoints.load(tmp_path, Net())["images"] == 4800
+
+
+def test_a_folder_in_the_place_of_a_file_is_corrupt_and_a_file_in_that_of_the_folder_is_the_machines_fault(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "one" / "checkpoint.json").mkdir(parents=True)
+    with pytest.raises(CorruptCheckpoint, match="a folder"):
+        checkpoints.read(tmp_path / "one")
+    (tmp_path / "two").touch()
+    with pytest.raises(MachineFault, match=r"cannot read .*/two: Not a directory"):
+        checkpoints.read(tmp_path / "two")
 
 
 def test_another_models_checkpoint_is_refused_and_changes_nothing(tmp_path: Path) -> None:
