@@ -5,6 +5,7 @@ from .cleaning import leftovers as leftovers
 from .cleaning import measure as measure
 from .cleaning import remove as remove
 from .cleaning import sizes as sizes
+from .cleaning import sweep_unfinished as sweep_unfinished
 from .environment import environment as environment
 from .merging import Merged as Merged
 from .merging import merge as merge

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
+import os
+import re
 import shutil
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +17,11 @@ from suite.records.values import values_path
 #: The parts of a workspace.
 PARTS = ("records", "values", "pictures", "checkpoints", "tuning", "artifacts", "mlflow.db")
 
-#: Scratch folders of runs that were killed, and files that were never finished.
-LEFTOVERS = (".run-*", ".*.tmp", "*/.*.tmp", "checkpoints/*/.*.tmp", "tuning/*/.*.tmp")
+#: Scratch folders of runs that were killed.
+SCRATCH = ".run-*"
+
+#: Parts that the suite writes itself, whole files alone, and the name of a file until it is whole.
+_OWN, _UNFINISHED = ("records", "values", "pictures", "checkpoints", "tuning"), re.compile(r"\..+\.(\d+)\.tmp")
 
 
 def sizes(workspace: Path) -> dict[str, tuple[int, int]]:
@@ -32,7 +38,27 @@ def measure(paths: Iterable[Path]) -> tuple[int, int]:
 
 def leftovers(workspace: Path) -> list[Path]:
     """Returns what runs that were killed have left; of a workspace that no run uses now."""
-    return sorted({path for pattern in LEFTOVERS for path in workspace.glob(pattern)})
+    return sorted([*workspace.glob(SCRATCH), *(path for path, _ in _unfinished(workspace))])
+
+
+def sweep_unfinished(workspace: Path) -> None:
+    """Removes the files that killed processes of this machine were writing; of a workspace that this process holds."""
+    import psutil
+
+    for path, process in _unfinished(workspace):
+        if not psutil.pid_exists(process):
+            path.unlink(missing_ok=True)
+
+
+def _unfinished(workspace: Path) -> Iterator[tuple[Path, int]]:
+    """Yields the files that are not whole, each with the process that writes or wrote it."""
+    walks = (os.walk(workspace / part) for part in _OWN)
+    files = ((folder, names) for walk in walks for folder, _, names in walk)
+    top = [(str(workspace), [path.name for path in workspace.glob(".*.tmp")])]
+    for folder, names in itertools.chain(top, files):
+        for name in names:
+            if name.startswith(".") and (match := _UNFINISHED.fullmatch(name)):
+                yield Path(folder, name), int(match[1])
 
 
 def files_of(workspace: Path, raws: Iterable[Mapping[str, Any]], going: Collection[str]) -> list[Path]:

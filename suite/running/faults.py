@@ -31,9 +31,10 @@ def fault_of_machine(error: BaseException) -> str:
 
 
 def _is_of_machine(error: BaseException) -> bool:
-    if isinstance(error, OSError):
-        return error.errno in _ERRORS
-    return isinstance(error, MachineFault | Unwritable)
+    kind = type(error)  # `isinstance` would ask the error itself for its class
+    if issubclass(kind, OSError):
+        return getattr(error, "errno", None) in _ERRORS
+    return issubclass(kind, (MachineFault, Unwritable))
 
 
 def text_of(error: object) -> str:

@@ -6,6 +6,7 @@ No Ray and no MLflow: this runs anywhere torch runs. Whatever goes wrong becomes
 from __future__ import annotations
 
 import copy
+import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -45,13 +46,28 @@ def run_trial(trial: Trial, report: Report, log: Log | None = None) -> None:
     Raises:
         TrialTimeout: If an alarm rang; what was reported before stands.
     """
-    say = log or (lambda event: None)
+    owner, log = os.getpid(), log or (lambda event: None)
+
+    def say(event: dict[str, Any]) -> None:
+        _end_if_forked(owner)
+        log(event)
+
+    def tell(record: Record) -> None:
+        _end_if_forked(owner)
+        report(record)
+
     limits.reset_peak_memory()
     with limits.kept_heap(), isolated(trial.cells[0].seed, trial.threads) as replaced:
         loading.forget()
-        _run(trial, report, say)
+        _run(trial, tell, say)
     if replaced:
         say({"warning": f"{trial.name} replaced {', '.join(replaced[:5])}; put back"})
+
+
+def _end_if_forked(owner: int) -> None:
+    """Ends a process that a model has forked and that has come back from its code: it would run everything twice."""
+    if os.getpid() != owner:
+        os._exit(1)
 
 
 def _run(trial: Trial, report: Report, say: Log) -> None:
@@ -147,10 +163,10 @@ def _peak_memory(device: torch.device) -> int:
 def _failure(trial: Trial, cell: Cell, error: BaseException, started: str) -> Record:
     if fault := fault_of_machine(error):
         status, reason, stack = "killed", fault, stack_of(error)
-    elif isinstance(error, Unsupported):
+    elif issubclass(type(error), Unsupported):
         status, reason, stack = "unsupported", text_of(error), ""
-    elif isinstance(error, SystemExit):
-        status, reason, stack = "killed", f"the trial called sys.exit({text_of(error.code)})", ""
+    elif issubclass(type(error), SystemExit):
+        status, reason, stack = "killed", f"the trial called sys.exit({text_of(getattr(error, 'code', None))})", ""
     else:
         lines = text_of(error).strip().splitlines() or [""]
         status, reason = "failed", f"{type(error).__name__[:100]}: {lines[0][:300]}".removesuffix(": ")

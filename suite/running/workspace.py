@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TextIO
 
 from suite.errors import UserError
+from suite.records import sweep_unfinished
 
 LOCK, LOG, SCRATCH = ".lock", "driver.log", ".run-"
 
@@ -82,7 +83,8 @@ def scratch(workspace: Path) -> Iterator[Path]:
 
 
 def sweep(workspace: Path) -> None:
-    """Removes the scratch folders of killed runs from a locked workspace."""
+    """Removes what killed runs have left in a locked workspace: scratch folders, and files that are not whole."""
+    sweep_unfinished(workspace)
     for old in workspace.glob(f"{SCRATCH}*"):
         shutil.rmtree(old, ignore_errors=True)
 

@@ -68,6 +68,19 @@ def test_a_run_whose_streams_are_closed_goes_on_and_no_file_takes_what_it_prints
     assert re.fullmatch(r"\d+ on \S+", (tmp_path / "runs" / ".lock").read_text())
 
 
+def test_a_model_that_forks_does_not_run_the_rest_of_the_command_twice(tmp_path: Path) -> None:
+    write_task(tmp_path / "toys")
+    write_baseline(
+        tmp_path / "toys", "Toy", loss="os.path.exists('forked') or (open('forked', 'w').close(), os.fork())"
+    )
+    command = [sys.executable, "-m", "suite", "run", "--path", "toys", "-t", "error", "-b", "toy", "--seeds", "0-1"]
+    command += ["--budget", "smoke", "--executor", "local", "--trust", "--tracking", "off"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0
+    assert done.stdout.count("2 cells: 2 run now") == 1
+    assert len(list((tmp_path / "runs" / "records").iterdir())) == 2
+
+
 def test_an_arrow_that_the_output_cannot_hold_is_no_error() -> None:
     folder = Path(__file__).parents[2] / "results" / "mnist"
     environment = {**os.environ, "PYTHONIOENCODING": "latin-1"}

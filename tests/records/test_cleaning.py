@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from suite.records.cleaning import files_of, leftovers, measure, remove, sizes
+from suite.records.cleaning import files_of, leftovers, measure, remove, sizes, sweep_unfinished
 from tests.factories import record, write_records
 
 
@@ -51,6 +54,23 @@ def test_leftovers_are_what_no_run_has_finished(workspace: Path) -> None:
     (workspace / ".run-abc").mkdir()
     (workspace / ".run-abc" / "socket").write_text("123")
     (workspace / "records" / ".x.json.77.tmp").write_text("1")
+    (workspace / "pictures" / "a").mkdir()
+    (workspace / "pictures" / "a" / ".a.png.77.tmp").write_text("1")
     found = leftovers(workspace)
-    assert [path.name for path in found] == [".run-abc", ".x.json.77.tmp"]
-    assert measure(found) == (2, 4)
+    assert [path.name for path in found] == [".run-abc", ".a.png.77.tmp", ".x.json.77.tmp"]
+    assert measure(found) == (3, 5)
+
+
+def test_what_a_killed_process_was_writing_is_swept_and_what_a_living_one_writes_is_not(workspace: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", ""]) as ended:
+        pass
+    folders = [workspace, workspace / "records", workspace / "checkpoints" / "a" / "kept" / "b", workspace / "mine"]
+    for folder in folders:
+        folder.mkdir(parents=True, exist_ok=True)
+        for process in (os.getpid(), ended.pid):
+            (folder / f".x.json.{process}.tmp").touch()
+    (workspace / "records" / ".notes.tmp").touch()
+    sweep_unfinished(workspace)
+    left = {path.relative_to(workspace).as_posix() for path in workspace.rglob(".*")}
+    living = {(folder / f".x.json.{os.getpid()}.tmp").relative_to(workspace).as_posix() for folder in folders}
+    assert left == living | {"records/.notes.tmp", f"mine/.x.json.{ended.pid}.tmp"}

@@ -27,6 +27,11 @@ def test_an_error_that_cannot_say_what_it_is_says_nothing(monkeypatch: pytest.Mo
     assert fault_of_machine(Mute(errno.ENOSPC, "full")).startswith("machine ")
 
 
+def test_an_error_that_does_not_say_of_which_class_it_is_is_no_fault_of_the_machine() -> None:
+    hidden = type("Hidden", (Exception,), {"__class__": property(lambda self: 1 / 0)})
+    assert fault_of_machine(hidden("x")) == ""
+
+
 def test_the_end_of_a_trials_time_is_not_swallowed_with_what_an_error_says(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Mute, "answer", TrialTimeout)
     with pytest.raises(TrialTimeout):
