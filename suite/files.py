@@ -83,8 +83,19 @@ class TemporaryFolder:
 
 
 def _remove(folder: Path, lock: TextIO) -> None:
-    shutil.rmtree(folder, ignore_errors=True)
+    _clear(folder)
     lock.close()
+
+
+def _clear(folder: Path) -> None:
+    """Removes a folder, its lock last: what a kill leaves without one would be nobody's to sweep, for ever."""
+    with contextlib.suppress(OSError):
+        for path in folder.iterdir():
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path, ignore_errors=True)
+            elif path.name != HELD:
+                path.unlink(missing_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def sweep_temporary(parent: str | None = None) -> None:
@@ -92,7 +103,7 @@ def sweep_temporary(parent: str | None = None) -> None:
     for folder in Path(parent or tempfile.gettempdir()).glob(f"{TEMPORARY}*"):
         with contextlib.suppress(OSError), _unheld(folder):
             _end_users(folder)
-            shutil.rmtree(folder, ignore_errors=True)
+            _clear(folder)
 
 
 @contextlib.contextmanager

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from suite.errors import UserError
-from suite.files import PACKAGE, TEMPORARY, TemporaryFolder, sweep_temporary, write_atomically
+from suite.files import HELD, PACKAGE, TEMPORARY, TemporaryFolder, sweep_temporary, write_atomically
 
 
 def test_the_package_s_folder_holds_the_package() -> None:
@@ -112,3 +113,21 @@ def test_what_is_not_a_folder_of_a_killed_process_is_left_alone(home: Path) -> N
     folder.close()
     folder.close()
     assert not folder.path.exists()
+
+
+def test_a_kill_while_a_temporary_folder_is_removed_leaves_its_lock_to_whoever_sweeps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = TemporaryFolder(str(tmp_path))
+    (folder.path / "a").mkdir()
+    (folder.path / "b.txt").touch()
+    rmtree, held = shutil.rmtree, []
+
+    def watched(path: Path, ignore_errors: bool) -> None:
+        held.append((path.name, (folder.path / HELD).exists()))
+        rmtree(path, ignore_errors=ignore_errors)
+
+    monkeypatch.setattr("shutil.rmtree", watched)
+    folder.close()
+    assert held == [("a", True), (folder.path.name, True)]
+    assert not list(tmp_path.iterdir())
