@@ -42,6 +42,9 @@ COMMANDS = (
     "verify",
 )
 
+#: What the system says of paths that a user chose, and of a disk that is full.
+REFUSED = (errno.ENOSPC, errno.ENAMETOOLONG, errno.EACCES, errno.EROFS, errno.ENOTDIR, errno.ELOOP)
+
 app = typer.Typer(
     help="Measure what the latents of image models are worth: run tasks on baselines, print the board.",
     add_completion=True,
@@ -111,9 +114,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         typer.echo(f"error: {' '.join(str(error).split())}", err=True)
         return 2
     except OSError as error:
-        if error.errno != errno.ENOSPC:
+        if error.errno not in REFUSED:
             raise
-        typer.echo(f"error: cannot write {error.filename or 'the output'}: {error.strerror}", err=True)
+        act = "write" if error.errno == errno.ENOSPC else "use"
+        typer.echo(f"error: cannot {act} {error.filename or 'the output'}: {error.strerror}", err=True)
         sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115  # Python would try again to write the rest, at its end
         return 2
     except KeyboardInterrupt:

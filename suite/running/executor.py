@@ -29,6 +29,9 @@ DEVICES = ("auto", "cpu", "cuda")
 #: the system's own calls take.
 MOST = {"workers": 1e6, "threads": 1e6, "timeout": 3.2e9, "memory": 1e9, "gpus_per_trial": 1e6}
 
+#: GiB: what Python, torch and a small model take. Under less no trial could begin.
+LEAST_MEMORY = 0.5
+
 #: Beginning of the name of the file, in the workspace, that tells of a trial that ended its process.
 NOTE = ".trial-"
 
@@ -79,6 +82,8 @@ class Execution:
                 raise UserError(f"--{name} must be above 0, not {value}")
             if value is not None and value > MOST[name]:
                 raise UserError(f"--{name} must be at most {MOST[name]:,.0f}, not {value}")
+        if self.memory is not None and self.memory < LEAST_MEMORY:
+            raise UserError(f"--memory must be at least {LEAST_MEMORY:g} (GiB), not {self.memory:g}")
         gpus = self.gpus_per_trial
         if not 0 <= gpus <= MOST["gpus_per_trial"] or (gpus > 1 and gpus != int(gpus)):
             raise UserError(f"--gpus-per-trial must be a share up to 1 or a whole number, not {gpus}")

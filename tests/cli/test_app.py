@@ -57,6 +57,11 @@ def test_an_output_that_is_full_is_one_line() -> None:
     assert (done.returncode, done.stderr) == (2, "error: cannot write the output: No space left on device\n")
 
 
+def test_a_path_that_the_system_refuses_is_one_line() -> None:
+    done = shown("status", "--workspace", "w" * 300, stdout=subprocess.DEVNULL)
+    assert (done.returncode, done.stderr) == (2, f"error: cannot use {'w' * 300}: File name too long\n")
+
+
 @pytest.mark.parametrize("closed", ["2>&-", ">&-", "<&- >&- 2>&-"])
 def test_a_run_whose_streams_are_closed_goes_on_and_no_file_takes_what_it_prints(tmp_path: Path, closed: str) -> None:
     write_task(tmp_path / "toys")

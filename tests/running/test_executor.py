@@ -82,6 +82,11 @@ def test_a_limit_that_the_system_cannot_count_is_refused(option: str, value: flo
         Execution(**{option: value})
 
 
+def test_less_memory_than_a_trial_begins_with_is_refused() -> None:
+    with pytest.raises(UserError, match=r"--memory must be at least 0\.5 \(GiB\), not 0\.01"):
+        Execution(memory=0.01)
+
+
 @pytest.mark.parametrize("share", [float("inf"), float("nan"), -1.0, 1.5, 1e30])
 def test_a_share_of_a_gpu_that_is_none_is_refused(share: float) -> None:
     with pytest.raises(UserError, match="--gpus-per-trial must be a share"):
