@@ -52,3 +52,11 @@ def test_a_bar_below_zero_begins_left_of_zero() -> None:
     (up, down) = [(float(x), float(w)) for x, w in re.findall(r'x="([\d.]+)" y="\d+" width="([\d.]+)"', text)]
     assert up[0] == pytest.approx(down[0] + down[1], abs=0.2)
     assert up[1] == pytest.approx(3 * down[1], abs=0.3)
+
+
+def test_the_value_of_a_bar_below_zero_stands_beside_it() -> None:
+    text = str(bars("t", {"up": (100.0, 10.0), "down": (-900.0, 500.0)}, "nats"))
+    zero = float(re.findall(r'x="([\d.]+)" y="\d+" width', text)[0])
+    told = [float(x) for x in re.findall(r'<text x="([\d.]+)" y="\d+">', text)]
+    assert told[0] > zero
+    assert told[1] == pytest.approx(zero + 6, abs=0.2)

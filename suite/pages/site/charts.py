@@ -240,7 +240,7 @@ def bars(title: str, values: Mapping[str, tuple[float, float]], unit: str) -> Ma
         if math.isfinite(half) and half > 0:
             path = f"M{end - scale * half:.1f} {y + 8}H{end + scale * half:.1f}"
             parts.append(f'<path class="interval" d="{path}"/>')
-        beyond = max(end, zero) + (scale * half if math.isfinite(half) else 0)
+        beyond = max(zero, end + (scale * half if math.isfinite(half) else 0))
         parts.append(f'<text x="{beyond + 6:.1f}" y="{y + 12}">{escape(told)} {escape(unit)}</text>')
     return _svg(title, parts, WIDTH, 16 + 24 * len(values))
 

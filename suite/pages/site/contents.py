@@ -96,6 +96,7 @@ class Section:
 
     Attributes:
         number: Its place on the site, which its files bear.
+        notes, further: What a reader needs first; what the anchors are and what the tasks noted.
         rows: Its rows, by column id in the order of ``models``.
     """
 
@@ -108,6 +109,7 @@ class Section:
     columns: list[Column]
     tables: list[Table]
     notes: list[str]
+    further: list[str]
     models: list[str]
     rows: dict[str, list[Row]] = field(repr=False)
 
@@ -162,7 +164,8 @@ def _section(number: int, rows: Sequence[Row], anchors: Anchors, models: Names, 
         preliminary=first.preliminary,
         columns=[columns[key] for key in order],
         tables=shown,
-        notes=[*first_notes(rows, anchors), *further_notes(rows, anchors)],
+        notes=first_notes(rows, anchors),
+        further=further_notes(rows, anchors),
         models=names,
         rows={columns[key].id: [by_cell[name, key] for name in names] for key in order},
     )

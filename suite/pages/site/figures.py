@@ -72,11 +72,13 @@ class Drawing:
             "Each line joins equal sums: what a model spends on its code and what the code leaves, in nats per image. "
             "Nearer to the lower left is better."
         )
-        if math.isfinite(floor):
+        if math.isfinite(floor) and _lies_on(x, y, floor):
             text += (
                 " The dashed line is the floor, a model that knows nothing of the image; one that copies its input "
                 "pays for every bit of the copy and ends on that line, wherever its reconstruction stands."
             )
+        elif math.isfinite(floor):
+            text += f" The floor, a model that knows nothing of the image, lies beyond the chart at {floor:.1f} nats."
         lines = [*_iso_lines(x, y, floor), *_floor_line(x, y, floor)]
         return self._figure("rate-distortion", "Rate against distortion", text, points, x, y, lines)
 
@@ -152,13 +154,19 @@ def _label(row: Row) -> str:
 
 def _iso_lines(x: Axis, y: Axis, floor: float) -> list[Line]:
     """Lines of equal nats at round values below the floor, or below all that is shown."""
-    top = floor if math.isfinite(floor) else x.high + y.high
+    top = min(floor, x.high + y.high) if math.isfinite(floor) else x.high + y.high
     ticks = Axis("", 0.0, top).ticks()
     return [_diagonal(x, y, nats, f"{nats:g} nats", "iso") for nats in ticks if 0 < nats < 0.97 * top]
 
 
 def _floor_line(x: Axis, y: Axis, floor: float) -> list[Line]:
-    return [_diagonal(x, y, floor, f"floor: {floor:.1f} nats", "floor")] if math.isfinite(floor) else []
+    shown = math.isfinite(floor) and _lies_on(x, y, floor)
+    return [_diagonal(x, y, floor, f"floor: {floor:.1f} nats", "floor")] if shown else []
+
+
+def _lies_on(x: Axis, y: Axis, nats: float) -> bool:
+    """Whether the line of rate + distortion = nats crosses the chart."""
+    return nats < x.high + y.high
 
 
 def _diagonal(x: Axis, y: Axis, nats: float, label: str, kind: str) -> Line:

@@ -7,6 +7,8 @@ const get = id => document.getElementById(id);
 window.siteImages = data => {
   const bytes = Uint8Array.from(atob(data.values), c => c.charCodeAt(0)), all = new Float32Array(bytes.buffer);
   data.count = all.length / data.models.length;
+  // as many decimals for all as leave the largest value four digits: values below each other can then be compared
+  data.decimals = Math.max(0, 3 - Math.floor(Math.log10(all.reduce((most, value) => Math.max(most, Math.abs(value)), 1e-9))));
   data.of = new Map(data.models.map((name, i) => [name, all.subarray(i * data.count, (i + 1) * data.count)]));
   loaded.set(data.id, data);
 };
@@ -42,17 +44,17 @@ async function show() {
   get("name-b").textContent = b;
   get("better-a").textContent = "Better in " + a;
   get("better-b").textContent = "Better in " + b;
-  fill("hard-a", hard, i => number(x[i]), column, data);
-  fill("hard-b", by(i => bad * y[i]), i => number(y[i]), column, data);
-  fill("for-a", by(i => bad * (y[i] - x[i])), i => number(x[i]) + " / " + number(y[i]), column, data);
-  fill("for-b", by(i => bad * (x[i] - y[i])), i => number(x[i]) + " / " + number(y[i]), column, data);
+  fill("hard-a", hard, i => number(x[i], data), column, data);
+  fill("hard-b", by(i => bad * y[i]), i => number(y[i], data), column, data);
+  fill("for-a", by(i => bad * (y[i] - x[i])), i => number(x[i], data) + " / " + number(y[i], data), column, data);
+  fill("for-b", by(i => bad * (x[i] - y[i])), i => number(x[i], data) + " / " + number(y[i], data), column, data);
   everyone(chosen, bad, column, data);
   get("told").textContent = data.count + " test images" + (data.step > 1 ? " of " + data.images + " (evenly spaced)" : "") +
     ", the mean over seeds of each" + (column.sprite ? "" : "; the images themselves do not lie here, so that each has its number alone") + ".";
   get("browser").hidden = form.hidden = false;
 }
 
-const number = value => Number(value.toPrecision(4)).toString();
+const number = (value, data) => value.toFixed(data.decimals);
 
 function thumb(i, column, data, scale) {
   const at = column.sprite, element = document.createElement("span"), index = i * data.step;
@@ -89,7 +91,7 @@ function everyone(i, bad, column, data) {
     track.className = "track";
     bar.style.width = 100 * (score - low) / (high - low) + "%";
     track.append(bar);
-    cell.append(number(score), track);
+    cell.append(number(score, data), track);
     row.append(head, cell);
     return row;
   }));
