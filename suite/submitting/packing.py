@@ -34,7 +34,9 @@ def submit(
         UserError: If anything is off; nothing is written then.
     """
     file = Path(path).expanduser().resolve()
-    entries = registry.read_file("baseline", file) if file.is_file() else []
+    if not file.is_file():
+        raise UserError(f"no such file: {path}")
+    entries = registry.read_file("baseline", file)
     if not entries:
         raise UserError(f"{path} holds no baseline")
     sources = [registry.source(entry) for entry in entries]

@@ -45,6 +45,8 @@ def author(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder in which somebody made a model, checked it, ran it and packed it."""
     folder = tmp_path_factory.mktemp("author")
     assert suite(folder, "new", "baseline", "my_model")[0] == 0
+    code, said = suite(folder, "submit", "absent.py")
+    assert code == 2 and "no such file: absent.py" in said
     code, said = suite(folder, "submit", "my_model.py")
     assert code == 2 and "write it with authors: a list of names" in said
     (folder / "my_model.card.yaml").write_text(CARD)
