@@ -37,5 +37,5 @@ def compare(
     elif format == "markdown":
         typer.echo(pages.as_markdown(rows, a, b), nl=False)
     else:
-        print_table(f"{a} and {b}", pages.heads(a, b), pages.lines(rows), (*pages.NUMBERS, a, b))
+        print_table(f"{a} and {b}", pages.heads(a, b), pages.lines(rows), (*pages.NUMBERS, a, b), names=2)
         typer.echo(pages.rules(a, b))

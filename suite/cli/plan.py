@@ -81,6 +81,7 @@ def _print_table(plan: Plan) -> None:
             for (task, baseline, dataset, state, reason), cells in rows.items()
         ],
         ("minutes",),
+        names=2,
     )
     counts = ", ".join(f"{number} {state}" for state, number in plan.counts().items())
     pending = plan.pending
