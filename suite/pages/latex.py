@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from suite.pages.layout import Entry, Page, Sheet
-from suite.pages.notes import FLAG
+from suite.pages.notes import COSTS_NOTE, FLAG
 
 #: What the tables ask of a document, as its first line.
 NEEDS = "% \\usepackage{booktabs,graphicx}\n"
@@ -28,11 +28,10 @@ def latex(pages: Sequence[Page]) -> str:
     """Returns a ``table`` per sheet, one for its costs, and the notes that a reader needs first below the last."""
     tables = [NEEDS]
     for page in pages:
-        for sheet in page.sheets:
-            tables.append(_scores(page, sheet, page.notes if sheet is page.sheets[-1] else []))
-        tables += [
-            _costs(page, sheet) for sheet in page.sheets if any(c.value for line in sheet.lines for c in line.costs)
-        ]
+        notes = [note for note in page.notes if note != COSTS_NOTE]
+        tables += [_scores(page, sheet, notes if sheet is page.sheets[-1] else []) for sheet in page.sheets]
+        priced = [sheet for sheet in page.sheets if any(c.value for line in sheet.lines for c in line.costs)]
+        tables += [_costs(page, sheet, [COSTS_NOTE] if sheet is priced[-1] else []) for sheet in priced]
     return "\n".join(tables)
 
 
@@ -45,11 +44,11 @@ def _scores(page: Page, sheet: Sheet, notes: Sequence[str]) -> str:
     return _table(f"{page.title}, {sheet.caption}", columns, [[*empty, *heads[0]], [*named, *heads[1]]], rows, notes)
 
 
-def _costs(page: Page, sheet: Sheet) -> str:
+def _costs(page: Page, sheet: Sheet, notes: Sequence[str]) -> str:
     heads = [["model", *map(escape, sheet.costs)]]
     rows = [[escape(line.model), *(c.value.replace(",", "{,}") for c in line.costs)] for line in sheet.lines]
     kept = [row for row in rows if any(row[1:])]
-    return _table(f"{page.title}, {sheet.caption}: costs", "l" + "r" * len(sheet.costs), heads, kept, [])
+    return _table(f"{page.title}, {sheet.caption}: costs", "l" + "r" * len(sheet.costs), heads, kept, notes)
 
 
 def _table(

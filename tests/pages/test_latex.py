@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from suite.pages.notes import COSTS_NOTE
 from suite.pages.render import render
 from tests.pages.shown import ANCHORS
 
@@ -23,6 +24,11 @@ def test_latex_is_balanced_and_escaped(table: pd.DataFrame) -> None:
     assert bare.count("{") == bare.count("}")
     body = [line for line in text.splitlines() if line.endswith(r"\\") and "multicolumn" not in line]
     assert {len(re.split(r"(?<!\\)&", line)) for line in body} == {2 + 2 * 4, 4}  # scores with ranks; costs
+
+
+def test_what_costs_are_stands_below_the_last_table_of_costs_alone(table: pd.DataFrame) -> None:
+    tables = render(table, "latex", anchors=ANCHORS).split(r"\end{table}")
+    assert [COSTS_NOTE in part for part in tables] == [False, False, False, True, False]
 
 
 def test_as_many_columns_are_declared_as_a_line_has(table: pd.DataFrame) -> None:
