@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from suite.pages.layout import Page, shortened
+from suite.pages.layout import ARROWS, COSTS, Page, shortened
 from suite.pages.notes import FLAG
 
 #: How much of a reason a cell shows; its tooltip and the footnotes give all of it.
@@ -28,4 +28,5 @@ def _render(template: str, pages: Sequence[Page], sortable: bool) -> str:
         loader=PackageLoader("suite.pages"), autoescape=True, undefined=StrictUndefined, keep_trailing_newline=True
     )
     templates.filters |= {"shortened": lambda text: shortened(text, REASON), "dashed": lambda t: t.replace("-", "–")}
-    return templates.get_template(template).render(pages=pages, flag=FLAG, sortable=sortable)
+    marks = {"flag": FLAG, "higher": ARROWS["higher"], "faster": COSTS["images_per_second"][0]}
+    return templates.get_template(template).render(pages=pages, sortable=sortable, **marks)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from html.parser import HTMLParser
 
 import pandas as pd
@@ -37,3 +38,10 @@ def test_html_is_one_well_formed_accessible_page_that_loads_nothing(table: pd.Da
     assert text.count("<caption>") == 2
     assert "&lt;b&gt;" in text and "<b>" not in text
     assert len(text[text.index("<script>") : text.index("</script>")].splitlines()) <= 20
+
+
+def test_headings_know_where_better_lies_for_the_first_click_sorts_the_best_first(table: pd.DataFrame) -> None:
+    heads = re.findall(r"<th scope=\"col\"( data-d=\"higher\")?>(.*?)</th>", render(table, "html", anchors={}))
+    told = {re.sub(r"<br>.*|<[^>]*>", "", text) for higher, text in heads if higher}
+    assert {"linear_probe", "input_optimization", "training images/s"} <= told
+    assert not told & {"model", "overall", "reconstruction", "parameters (k)"}

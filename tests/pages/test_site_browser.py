@@ -11,6 +11,9 @@ from typing import Any
 
 import pytest
 
+from suite.boards.board import board
+from suite.pages.render import render
+from tests.pages.shown import everything
 from tests.pages.sites import workspace, write
 
 pytestmark = [
@@ -119,6 +122,21 @@ def test_a_heading_sorts_from_the_best_and_again_from_the_worst(browser: Any, si
         assert models(browser)[0] != best
         assert sorted(models(browser)) == sorted(first)
         assert address(browser) == f"#sort={column}%2Cworst"
+
+
+def test_a_board_of_one_file_sorts_from_the_best_too(browser: Any, tmp_path: Path) -> None:
+    (tmp_path / "board.html").write_text(render(board(everything()), "html", anchors={}))
+    visit(browser, tmp_path / "board.html")
+    script = (
+        "const th = [...document.querySelectorAll('table:first-of-type thead th')].find(t => t.innerText.includes("
+        "arguments[0])); th.querySelector('button').click(); return [...th.closest('table').tBodies[0].rows]"
+        ".map(row => row.cells[th.cellIndex].dataset.v).filter(v => v !== undefined).map(Number)"
+    )
+    for column, higher in (("reconstruction", False), ("linear_probe", True)):
+        values = browser.execute_script(script, column)
+        assert len(values) > 5
+        assert values == sorted(values, reverse=higher)
+        assert browser.execute_script(script, column) == values[::-1]
 
 
 def test_filters_and_the_search_leave_what_fits(browser: Any, site: Path) -> None:
