@@ -31,7 +31,10 @@ RESOLUTION = 1e-4
 READING = ((True, "nats", "lower"), (True, "%", "higher"), (True, "dB", "higher"), (False, "nats", "higher"))
 
 #: Costs of a model that rows can be sorted by -> whether more is better.
-COSTS = {"parameters": False, "flops_per_image": False, "train_seconds": False, "images_per_second": True}
+COSTS = {
+    **{"parameters": False, "flops_per_image": False, "train_seconds": False, "images_per_second": True},
+    **dict.fromkeys(("search_trials", "search_images", "search_seconds", "search_flops"), False),
+}
 
 #: Images are added up so many at a time, in single precision.
 CHUNK = 2048

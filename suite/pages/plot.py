@@ -25,6 +25,10 @@ AXES = {
     "flops_per_image": "FLOPs per image",
     "train_seconds": "training (s)",
     "images_per_second": "training images per second",
+    "search_trials": "trials of the search",
+    "search_images": "training images of the search",
+    "search_seconds": "search (s)",
+    "search_flops": "FLOPs of the search",
 }
 
 

@@ -102,6 +102,17 @@ def test_tuned_models_are_ranked_among_those_of_as_many_trials_and_never_with_de
     assert places(alone) == {name: place for name, place in places(table).items() if ":" not in name}
 
 
+def test_rows_can_be_sorted_by_what_their_searches_took() -> None:
+    rows = tuned_and_declared()
+    for raw in rows:
+        if raw["baseline"] == "ae:tuned=8":
+            raw["cost"]["search_seconds"] = 99.0
+    models = board(rows, sort="search_seconds")["model"].drop_duplicates().tolist()
+    assert models.index("vae:tuned=8") < models.index("ae:tuned=8")
+    models = board(rows)["model"].drop_duplicates().tolist()
+    assert models.index("ae:tuned=8") < models.index("vae:tuned=8")
+
+
 def test_a_tuned_row_tells_its_mark_and_what_its_search_took() -> None:
     table = board(tuned_and_declared())
     row = cell(table, "vae:tuned=8")
