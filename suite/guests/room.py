@@ -254,6 +254,7 @@ def _cleaned(told: Any) -> str:
     """The text of a guest's error as one line of plain characters."""
     fields = told if isinstance(told, dict) else {}
     kind, text, where = (_plain(str(fields.get(name, ""))) for name in ("type", "text", "where"))
+    kind = "" if kind == ContractError.__name__ else kind  # what it is raised again as
     return ": ".join(part for part in (where, kind, text) if part)[:500]
 
 

@@ -277,13 +277,13 @@ def _as_known(frame: traceback.FrameSummary) -> traceback.FrameSummary:
 
 
 def where(source: Source, error: BaseException) -> str:
-    """Returns ``file:line`` of the last frame inside the closure, as the user knows the file."""
+    """Returns ``file:line`` of the last frame inside the closure, as the user knows the file; else of its cause."""
     frames = [(f.filename, f.lineno) for f in traceback.extract_tb(error.__traceback__)]
     if isinstance(error, SyntaxError) and error.filename:
         frames.append((error.filename, error.lineno))
     inside = [(_written[name], line) for name, line in frames if name in _written]
     if not inside:
-        return source.origin
+        return source.origin if error.__cause__ is None else where(source, error.__cause__)
     (name, lines), line = inside[-1]
     return f"{name}:{lines.get(line or 0, line)}"
 

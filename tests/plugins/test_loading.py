@@ -352,6 +352,19 @@ def test_an_errors_lines_are_those_of_the_users_file(tmp_path: Path) -> None:
     assert "suite_source_" not in shown
 
 
+def test_an_error_that_explains_another_is_named_with_the_line_of_the_other(tmp_path: Path) -> None:
+    methods = "    def encode(self, x):\n        return 1 / 0\n\n    def decode(self, values): pass\n"
+    text = f"{HEAD}class Mine(Baseline):\n{methods}"
+    found = source(tmp_path, text)
+    with pytest.raises(ZeroDivisionError) as caught:
+        registry.load(found)(SPEC).encode(None)
+    told = ValueError("explained")
+    assert loading.where(found, told) == found.origin
+    told.__cause__ = caught.value
+    line = 1 + next(i for i, each in enumerate(text.splitlines()) if "1 / 0" in each)
+    assert loading.where(found, told).endswith(f"mine.py:{line}")
+
+
 def test_a_helpers_error_is_named_with_its_own_line(tmp_path: Path) -> None:
     (tmp_path / "helper.py").write_text('"""Text."""\n\n# comment\n\nX = 1 / 0\n')
     with pytest.raises(UserError, match=r"helper\.py:5: ZeroDivisionError"):
