@@ -33,7 +33,10 @@ from tests.factories import record, write_records
 from tests.factories import records as made
 
 #: Examples of each of three properties; SUITE_FUZZ=70 makes more than 10,000 of them.
-EXAMPLES = int(os.environ.get("SUITE_FUZZ", "1")) * 50
+FACTOR = int(os.environ.get("SUITE_FUZZ", "1"))
+EXAMPLES = FACTOR * 50
+
+pytestmark = pytest.mark.timeout(300 * FACTOR)
 
 HONEST = made({"m0": [1.0, 1.1, 1.2], "m1": [5.0, 5.1, 5.2], "m2": [9.0, 9.1, 9.2]})
 HONEST += made({"m0": [90.0, 91.0, 92.0], "m1": [80.0, 81.0, 82.0], "m2": [70.0, 71.0, 72.0]}, task="linear_probe")
