@@ -43,16 +43,19 @@ def of_families() -> list[ParameterSet]:
     return [pytest.param(name, marks=() if name in tried else further, id=name) for name in BASELINES]
 
 
-@pytest.fixture(autouse=True)
-def _short_fits(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The contract is about shapes and promises: a channel that is fitted roughly will do, and inputs found roughly."""
+def fit_roughly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One thread, a channel that is fitted roughly, inputs that are found roughly: enough for shapes and promises."""
     torch.set_num_threads(1)
+    for name, value in {"STARTS": (1.0,), "MAX_BLOCKS": 1, "BLOCK_STEPS": 2}.items():
+        monkeypatch.setattr(noise, name, value)
     search = registry.load(registry.source(TASKS["input_optimization"])).score.__globals__
     for name, value in {"STEPS": {}, "FULL_STEPS": 10, "TRIAL_STEPS": 3}.items():
         monkeypatch.setitem(search, name, value)
-    monkeypatch.setattr(noise, "STARTS", (1.0,))
-    monkeypatch.setattr(noise, "MAX_BLOCKS", 1)
-    monkeypatch.setattr(noise, "BLOCK_STEPS", 2)
+
+
+@pytest.fixture(autouse=True)
+def _short_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+    fit_roughly(monkeypatch)
 
 
 @functools.cache

@@ -15,19 +15,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from suite.checking.check import Finding, check_grown
 from suite.checking.hosted import Hosted
 from suite.guests import Rooms, available
-from suite.measuring import noise
 from suite.planning import Selection, longest_first, make_plan
 from suite.planning.cells import Trial
 from suite.plugins import registry
 from suite.records import Record
 from suite.running import hosting, preparation
 from suite.running.trial import run_trial
-from tests.test_contract import BASELINES, SMALLER, some_digits
+from tests.test_contract import BASELINES, SMALLER, fit_roughly, some_digits
 
 TASKS = ("reconstruction", "linear_probe", "input_optimization", "latent_ablation")
 
@@ -87,13 +85,11 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @contextlib.contextmanager
 def quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Few digits, one thread, rough fits."""
-    torch.set_num_threads(1)
+    """Few digits, one thread, rough fits and searches."""
     with monkeypatch.context() as patched:
         for module in (hosting, preparation):
             patched.setattr(module, "load_data", lambda *_: some_digits())
-        for constant, value in (("STARTS", (1.0,)), ("MAX_BLOCKS", 1), ("BLOCK_STEPS", 2)):
-            patched.setattr(noise, constant, value)
+        fit_roughly(patched)
         yield
 
 
