@@ -12,7 +12,7 @@ compare() {
 metrics() { # task, models with commas, metrics...
     local task=$1 models=(${2//,/ }) names=("${@:3}")
     suite board . --task "$task" "${models[@]/#/--baseline=}" "${names[@]/#/--metric=}" --format markdown |
-        sed -n '/^|/p'
+        awk '/What the models cost/ {exit} /^\|/ {print; table = 1; next} table {print ""; table = 0}'
     printf '\n'
 }
 
@@ -22,7 +22,7 @@ cat <<'TEXT'
 Made by `results/mnist/comparisons.sh` from the records beside it. Differences are first minus second, with a 95 % interval over
 seeds (independent) and test images (paired where per-image values are kept). A share is a ratio of means over images: its
 images are paired by a linearization (`shares.py`). Returns are one number a seed, so that their intervals rest on the seeds
-alone. Two seeds make wide intervals.
+alone. Where there is one seed, an interval is over test images alone.
 
 ## Can skip connections be made to leave work to the deeper layers?
 
