@@ -78,12 +78,21 @@ def unpack(told: Any, tensors: list[Tensor], depth: int = 0) -> Group | None:
             mixture, component = (unpack(told[part], tensors, depth + 1) for part in ("mixture", "component"))
             return D.MixtureSameFamily(mixture, component, validate_args=False)  # type: ignore[arg-type]
         family: Any = _FAMILIES[str(kind)]
-        parameters = {name: _take(told[name], tensors) for name in FAMILIES[family]}
-        return family(**parameters, validate_args=False)
+        return _as_told(family, {name: _take(told[name], tensors) for name in FAMILIES[family]})
     except WireError:
         raise
     except Exception as error:
         raise WireError(f"a group whose description does not fit: {type(error).__name__}") from error
+
+
+def _as_told(family: Any, parameters: dict[str, Tensor]) -> D.Distribution:
+    """A distribution with the very parameters that were told: torch would normalize logits once more than in process."""
+    found: D.Distribution = family(**parameters, validate_args=False)
+    if isinstance(found, D.Categorical):
+        found.logits = parameters["logits"]
+    if isinstance(found, D.OneHotCategorical):
+        found._categorical.logits = parameters["logits"]
+    return found
 
 
 def ndim(group: Any) -> int:
