@@ -86,7 +86,7 @@ def unpack(told: Any, tensors: list[Tensor], depth: int = 0) -> Group | None:
 
 
 def _as_told(family: Any, parameters: dict[str, Tensor]) -> D.Distribution:
-    """A distribution with the very parameters that were told: torch would normalize logits once more than in process."""
+    """A distribution with the very parameters told: torch would normalize logits once more than it does in process."""
     found: D.Distribution = family(**parameters, validate_args=False)
     if isinstance(found, D.Categorical):
         found.logits = parameters["logits"]

@@ -69,8 +69,9 @@ def shown(uri: str) -> str:
 def _secret_of_login(uri: str) -> tuple[int, int]:
     """Returns where in a URI the password lies, or the token in its place; an empty range where there is none."""
     scheme, found, _ = uri.partition("://")
-    begin, end = len(scheme + found) if found else 0, uri.rfind("@")  # mistyped, it is a login all the same
-    colon = uri.find(":", begin, max(end, begin))
+    begin = len(scheme + found) if found else 0  # mistyped, it is a login all the same
+    end = max(begin, uri.rfind("@"))
+    colon = uri.find(":", begin, end)
     if scheme.startswith("sqlite") and uri.startswith("/", begin):  # a path
         return 0, 0
     if colon >= 0:

@@ -74,6 +74,12 @@ def test_a_mistyped_or_odd_address_is_shown_without_its_password_too(uri: str, e
     assert shown(uri) == expected
 
 
+@pytest.mark.parametrize("uri", ["http://127.0.0.1:5000", "https://host", "postgresql://host/db", "databricks"])
+def test_of_an_address_without_a_password_nothing_is_hidden(uri: str) -> None:
+    text = f"cannot reach {uri}/api/2.0: refused"
+    assert masked(text, uri) == text
+
+
 @pytest.mark.parametrize("name", ["what?", "50%", "50%25", "#1", "a b"])
 def test_the_workspaces_own_store_lies_in_the_workspace_whatever_its_name(tmp_path: Path, name: str) -> None:
     from sqlalchemy.engine import make_url
