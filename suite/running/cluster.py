@@ -246,7 +246,7 @@ def _callback(tallies: Sequence[Tally], scratch: Path, apart: Apart | None, dead
                 if reason := deadline.reasons.get(index):
                     tally.close("killed", f"machine {tally.host}: {reason}")
                 elif _node_died(error, apart, tally, index, _note(scratch, index)):
-                    tally.lose(1 if apart is None else RUNS)
+                    tally.lose(RUNS)
                 else:
                     tally.close(*_cause(error, _note(scratch, index), tally))
 
@@ -281,10 +281,10 @@ def _node_died(error: Any, apart: Apart | None, tally: Tally, index: int, note: 
 
     if isinstance(error, ray.exceptions.RayTaskError):
         return False
+    if not (tally.host or tally.node):  # its worker never said a word: it was the node, or what Ray did there
+        return isinstance(error, ray.exceptions.RayActorError) and len(ray.nodes()) > 1
     if apart is None:
         return "its node has died" in str(error)
-    if not tally.node:  # its worker never said a word: it was the node, or what Ray did there
-        return isinstance(error, ray.exceptions.RayActorError)
     return not apart.bring_note(tally.node, index, note)
 
 

@@ -95,7 +95,7 @@ def node_lost() -> Finding:
         driver.wait()
         stage.again()
         cluster.end()
-        return stage.finding(stage.says("killed"))
+        return stage.finding(stage.says("killed|runs again"))
 
     return _on_cluster(play)
 

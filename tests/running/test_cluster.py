@@ -20,7 +20,7 @@ from suite.planning.cells import Trial
 from suite.planning.plan import make_plan
 from suite.planning.selection import Selection
 from suite.records.record import Record
-from suite.running.cluster import PARCEL, _opened, _packed, _scheduler, run_ray
+from suite.running.cluster import PARCEL, _node_died, _opened, _packed, _scheduler, run_ray
 from suite.running.connection import _knock, _refusal, connected
 from suite.running.executor import Execution
 from suite.running.likeness import likeness
@@ -212,3 +212,27 @@ def test_an_error_of_the_driver_ends_the_run_and_is_not_blamed_on_a_trial(
     monkeypatch.setattr(Witness, "started", lambda self, trial, where: (_ for _ in ()).throw(UserError("disk full")))
     with pytest.raises(UserError, match="disk full"):
         run(tmp_path, select(tmp_path, ("toy",), ("error",), 1), workers=1)
+
+
+@pytest.mark.parametrize(
+    ("says", "heard", "nodes", "died"),
+    [
+        ("the actor died because its node has died", True, 2, True),
+        ("the actor died because its node has died", False, 2, True),
+        ("the actor died unexpectedly", False, 2, True),  # it was sent to a node that Ray still took for alive
+        ("the actor died unexpectedly", True, 2, False),
+        ("the actor died unexpectedly", False, 1, False),
+    ],
+)
+def test_a_trial_that_a_node_took_down_is_told_from_one_that_took_its_worker_down(
+    monkeypatch: pytest.MonkeyPatch, says: str, heard: bool, nodes: int, died: bool
+) -> None:
+    class Died(Exception):
+        pass
+
+    exceptions = SimpleNamespace(RayTaskError=ZeroDivisionError, RayActorError=Died)
+    ray = SimpleNamespace(exceptions=exceptions, nodes=lambda: [{}] * nodes)
+    monkeypatch.setattr("suite.running.cluster.load_ray", lambda: ray)
+    tally: Any = SimpleNamespace(host="a" if heard else "", node="")
+    assert _node_died(Died(says), None, tally, 0, Path("note")) == died
+    assert not _node_died(ZeroDivisionError(says), None, tally, 0, Path("note"))
