@@ -159,5 +159,7 @@ def _answer(question: Any) -> str:
 
     try:
         return str(ray.get(question, timeout=ANSWER_SECONDS))
+    except (ray.exceptions.TaskUnschedulableError, ray.exceptions.NodeDiedError):
+        return ""  # the node has just left the cluster, or died, and gets no trial
     except Exception as error:
         return f"cannot run the suite ({str(error).strip().splitlines()[-1][:200]})"

@@ -24,7 +24,7 @@ from suite.running.cluster import PARCEL, _node_died, _opened, _packed, _schedul
 from suite.running.connection import _knock, _refusal, connected
 from suite.running.executor import Execution
 from suite.running.likeness import likeness
-from suite.running.nodes import check_nodes
+from suite.running.nodes import check_nodes, takers
 from suite.running.ray_environment import ray_environment
 from suite.running.run import execute
 from tests.running.test_trial import DIRT
@@ -132,6 +132,9 @@ def test_a_worker_with_another_engine_is_refused_by_the_name_of_its_machine(
         check_nodes(Execution(), tmp_path)
     monkeypatch.undo()
     check_nodes(Execution(), tmp_path)
+    with monkeypatch.context() as late:
+        late.setattr("suite.running.nodes.takers", lambda execution: {"ab" * 28: "that has left", **takers(execution)})
+        check_nodes(Execution(), tmp_path)
     with pytest.raises(UserError, match=f"does not see the workspace {tmp_path / 'away'}"):
         check_nodes(Execution(), tmp_path / "away" / "run")
 
