@@ -9,6 +9,7 @@ import os
 import re
 import shlex
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -40,7 +41,7 @@ def calls(folder: Path, script: str, **slurm: str) -> list[list[str]]:
     for name in ("srun", "ray", "suite"):
         (programs / name).write_text(STAND_IN)
         (programs / name).chmod(0o755)
-    path = f"{programs}{os.pathsep}{os.environ['PATH']}"
+    path = os.pathsep.join([str(programs), os.environ["PATH"], str(Path(sys.executable).parent)])  # for its `python`
     # Its output ends with the last of what it left in the background.
     env = os.environ | slurm | {"PATH": path, "CALLS": str(log)}
     subprocess.run(["bash", "-c", script], env=env, check=True, capture_output=True)
