@@ -62,7 +62,9 @@ def test_a_path_that_the_system_refuses_is_one_line() -> None:
     assert (done.returncode, done.stderr) == (2, f"error: cannot use {'w' * 300}: File name too long\n")
 
 
-@pytest.mark.parametrize("closed", ["2>&-", ">&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize(
+    "closed", [*(pytest.param(one, marks=pytest.mark.journey) for one in ("2>&-", ">&-")), "<&- >&- 2>&-"]
+)
 def test_a_run_whose_streams_are_closed_goes_on_and_no_file_takes_what_it_prints(tmp_path: Path, closed: str) -> None:
     write_task(tmp_path / "toys")
     write_baseline(tmp_path / "toys", "Toy", init="print('from a model'); print('and its errors', file=sys.stderr)")

@@ -211,6 +211,7 @@ def test_a_model_that_swallows_its_time_limit_ends_with_the_process_and_the_same
     assert not list((shell.folder / "runs").glob(".trial-*"))
 
 
+@pytest.mark.journey
 def test_a_thread_that_a_model_leaves_keeps_no_process_alive(shell: Shell) -> None:
     thread = "import threading; threading.Thread(target=time.sleep, args=(1000,)).start()"
     write_baseline(shell.folder / "toys", "Threaded", init=thread)
@@ -220,6 +221,7 @@ def test_a_thread_that_a_model_leaves_keeps_no_process_alive(shell: Shell) -> No
     assert time.monotonic() - start < 150
 
 
+@pytest.mark.journey
 def test_a_closed_standard_error_ends_no_run(shell: Shell) -> None:
     command = [sys.executable, "-m", "suite", "run", *OPTIONS, "-b", "toy", "--seeds", "0-2", "--executor", "local"]
     reader, writer = os.pipe()
@@ -238,6 +240,7 @@ def test_a_run_with_nothing_to_do_removes_what_a_killed_one_has_left(shell: Shel
     assert not list((shell.folder / "runs").glob(".run-*"))
 
 
+@pytest.mark.journey
 def test_six_interrupts_stop_a_run_as_one_does(shell: Shell) -> None:
     write_baseline(shell.folder / "toys", "Sleeper", loss="open('asleep', 'w').close(); time.sleep(100)")
     process = shell.start("-b", "sleeper", "--seeds", "0", "--executor", "local")
@@ -251,7 +254,9 @@ def test_six_interrupts_stop_a_run_as_one_does(shell: Shell) -> None:
     assert err == "stopped: 0 of 1 cells have a record; the same command runs the rest\n"
 
 
-@pytest.mark.parametrize("number", ["SIGINT", "SIGTERM", "SIGHUP"])
+@pytest.mark.parametrize(
+    "number", ["SIGINT", *(pytest.param(name, marks=pytest.mark.journey) for name in ("SIGTERM", "SIGHUP"))]
+)
 def test_an_interrupt_that_a_model_swallows_stops_the_run_all_the_same(shell: Shell, number: str) -> None:
     code = f"import signal; signal.raise_signal(signal.{number})"
     swallow = f"exec('try:\\n {code}\\nexcept KeyboardInterrupt: pass')"

@@ -384,6 +384,7 @@ def test_every_model_that_declares_a_space_is_searched_where_none_is_named(bench
     assert {len(search.candidates) for search in found} == {2}
 
 
+@pytest.mark.journey
 def test_a_model_from_outside_is_searched_in_processes_of_its_own(bench: Bench) -> None:
     search = bench.tune(trials=2, execution={"trust": False})
     assert [rung.images for rung in search.rungs] == [7_200]  # it is trained at a stretch
