@@ -25,6 +25,8 @@ FAR = 2.0
 #: An untrained decoder costs more than the floor too. A wrong scale is told where the calibrated decoder costs less
 #: than this share of the floor, so that it knows something, or the bare one more than so many coins a pixel.
 KNOWS, COINS = 0.98, 1.25
+#: Values that differ by less say nothing about what they are.
+FLAT = 0.25
 #: A posterior whose deviation is below this share of its means' spread is a deterministic code in disguise.
 NARROW = 0.01
 
@@ -61,8 +63,11 @@ def watch(subject: Subject, channel: Channel) -> None:
 
 
 def only_probabilities(low: float, high: float) -> bool:
-    """Whether decoded values from ``low`` to ``high`` look like probabilities where logits are due."""
-    return 0 <= low < high <= 1
+    """Whether decoded values from ``low`` to ``high`` look like probabilities where logits are due.
+
+    Values that hardly differ from each other are a decoder's that has learnt little; such logits may lie anywhere.
+    """
+    return 0 <= low and high <= 1 and high - low > FLAT
 
 
 @torch.no_grad()

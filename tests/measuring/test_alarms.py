@@ -63,9 +63,10 @@ def test_decoded_values_that_never_leave_zero_to_one_are_flagged() -> None:
 
 
 @pytest.mark.parametrize(
-    ("low", "high", "odd"), [(0.0, 1.0, True), (0.1, 0.2, True), (-0.01, 1, False), (0, 1.01, False), (0, 0, False)]
+    ("low", "high", "odd"),
+    [(0.0, 1.0, True), (0.1, 0.5, True), (0.1, 0.2, False), (-0.01, 1, False), (0, 1.01, False), (0, 0, False)],
 )
-def test_a_constant_or_a_single_value_outside_is_no_sigmoid(low: float, high: float, odd: bool) -> None:
+def test_what_hardly_varies_or_leaves_the_range_once_is_no_sigmoid(low: float, high: float, odd: bool) -> None:
     assert only_probabilities(low, high) == odd
 
 
