@@ -27,7 +27,8 @@ SHARES, ALLOCATION = re.findall(r"```bash\n(.*?)```", PAGE, re.DOTALL)
 MANIFEST = ROOT / "docker" / "rayjob.yaml"
 SCHEMA = json.loads((ROOT / "tests" / "files" / "rayjob-schema.json").read_text())
 
-#: Writes down what it was called with, at once, for others do so at the same time; srun then runs what it was given, as SLURM would.
+#: Writes down what it was called with, at once, for others do so at the same time; srun then runs what it was given,
+#: as SLURM would.
 STAND_IN = """#!/bin/bash
 printf -v call '%q ' "${0##*/}" "$@"; echo "$call" >> "$CALLS"
 if [[ "${0##*/}" == srun ]]; then while [[ $1 == -* ]]; do shift; done; "$@"; fi

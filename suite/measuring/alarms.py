@@ -67,7 +67,7 @@ def only_probabilities(low: float, high: float) -> bool:
 
     Values that hardly differ from each other are a decoder's that has learnt little; such logits may lie anywhere.
     """
-    return 0 <= low and high <= 1 and high - low > FLAT
+    return low >= 0 and high <= 1 and high - low > FLAT
 
 
 @torch.no_grad()
