@@ -529,7 +529,7 @@ BREAKS = (
     Break(
         "probabilities pass for logits",
         "suite/measuring/alarms.py",
-        "return 0 <= low < high <= 1",
+        "return low >= 0 and high <= 1 and high - low > FLAT",
         "return False",
         "measuring/test_alarms.py::test_decoded_values_that_never_leave_zero_to_one_are_flagged",
     ),
