@@ -1,4 +1,4 @@
-"""Rooms of guests that serve one test after another: a keeper takes three seconds to open, and runs no line of a guest's.
+"""Rooms of guests that serve test after test: a keeper takes three seconds to open, and runs no line of a guest's.
 
 Every sitting is forked anew all the same. A room in which something went wrong is closed for good.
 """
