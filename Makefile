@@ -2,7 +2,7 @@
 # make board   print the published MNIST board
 # make demo    install into .venv, score some models on the embedded digits, print the board
 # make test    install the test extra, then lint, types and tests; of every model family one variant
-# make journeys    the long ways through the command line: the tutorial, a submission, a killed driver, browsers, a cluster
+# make journeys    the long ways: the tutorial, a submission, a killed driver, browsers, a cluster, trained models
 # make test-all    all of these with every variant: before results or benchmarks are published
 # make benchmark   the timed comparisons, alone on the machine
 # make cluster-demo   a cluster on this machine to try: PostgreSQL, MLflow, Ray's head and two workers, a board over them

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def derive(*names: object) -> int:
     """Returns the 63-bit seed that belongs to this path of names, e.g. ``derive(seed, "init")``."""
     text = "\x1f".join(str(name) for name in names)
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
+    return int.from_bytes(hashlib.sha256(text.encode(errors="surrogatepass")).digest()[:8], "big") >> 1
 
 
 def torch_rng(*names: object) -> torch.Generator:

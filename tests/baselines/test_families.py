@@ -207,6 +207,7 @@ def test_the_conditional_vae_s_code_and_image_depend_on_the_class(digits: data.D
     assert float((pictures[0] - pictures[1]).abs().mean()) > 0.1
 
 
+@pytest.mark.journey
 def test_the_unet_s_image_goes_through_its_skips_and_not_through_its_core(digits: data.Dataset) -> None:
     model = UNetAutoencoder(digits.spec)
     train(model, digits, steps=400)

@@ -337,6 +337,7 @@ def test_an_unknown_rule_names_the_rules() -> None:
         toy(ClusteredHomoencoder, rule="x")
 
 
+@pytest.mark.journey
 def test_clusters_move_and_end_more_like_the_classes_than_chance(
     clustered: tuple[ClusteredHomoencoder, list[torch.Tensor]], digits: data.Dataset
 ) -> None:

@@ -59,6 +59,7 @@ def calibrated(model: InvertedAutoencoder) -> InvertedAutoencoder:
 # --- what it learns -----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.journey
 def test_messages_survive_noise_that_kills_an_untrained_nets() -> None:
     assert message_error(trained(200, **SMALL), 1.0) < 0.75
     assert message_error(calibrated(InvertedAutoencoder(GREY, **SMALL)), 1.0) > 0.95

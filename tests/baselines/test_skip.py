@@ -292,6 +292,7 @@ def test_priors_depend_on_the_coarser_groups_alone() -> None:
             assert not torch.equal(moved.scale, prior.scale)
 
 
+@pytest.mark.journey
 def test_a_price_keeps_the_image_in_the_core_and_a_naive_skip_does_not(digits: data.Dataset) -> None:
     x = digits.test.binary
     rises = {}

@@ -344,6 +344,7 @@ def test_more_labels_than_there_are_is_unsupported(labels: int) -> None:
         SemiSWWAE(SPEC, labels=labels).fit(train)
 
 
+@pytest.mark.journey
 def test_few_labels_and_many_images_make_a_classifier(digits: data.Dataset) -> None:
     model = SemiSWWAE(digits.spec, labels=100)
     model.fit(digits.train_set(labels=True))

@@ -254,6 +254,7 @@ def test_the_loss_is_the_sum_of_its_terms_and_shape_and_look_tell_much_of_the_im
     assert float(terms["distortion"].mean()) < float(floor) / 197 - 60
 
 
+@pytest.mark.journey
 def test_a_swapped_image_follows_one_in_shape_and_the_other_in_colour() -> None:
     model, test = trained("colored:digits", steps=200), data.load("colored:digits").test
     a, b = test.grey[:20], test.grey[20:60]

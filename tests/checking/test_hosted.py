@@ -18,6 +18,7 @@ from suite.guests import CONTAINED, Rooms, available
 from suite.measuring import Frozen
 from suite.plugins import registry
 from tests.checking.honest import Honest
+from tests.test_contract import fit_roughly, some_digits
 
 HEADER = f"""
 import os, sys
@@ -149,12 +150,15 @@ def test_what_a_model_opens_is_told(tmp_path: Path, rooms: Rooms) -> None:
         fresh_process(specimen)
 
 
-def test_functions_that_a_file_replaces_are_replaced_in_its_own_process_alone(tmp_path: Path, rooms: Rooms) -> None:
+def test_functions_that_a_file_replaces_are_replaced_in_its_own_process_alone(
+    tmp_path: Path, rooms: Rooms, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The same weights and numbers as without: nothing that judges or scores runs there."""
     import suite.checking.check as check
 
+    fit_roughly(monkeypatch)
     before = check.run_check, torch.randn
-    dataset = data.load("digits")
+    dataset = some_digits()
     cheat = Hosted.grow(source(write(tmp_path, "    pass\n", REPLACED)), {}, dataset, rooms)
     assert (check.run_check, torch.randn) == before
     (tmp_path / "honest").mkdir()

@@ -81,7 +81,14 @@ def ask(guest: Guest, z: Tensor) -> list[float]:
     return Frozen(guest).decode({"z": z})[:, 0, 0, 0].tolist()
 
 
-@pytest.mark.parametrize("name", ["vae", "vhe", "swwae_pool14", "bernoulli_mixture", "inverted_autoencoder"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "vae",
+        "vhe",
+        *(pytest.param(n, marks=pytest.mark.exhaustive) for n in ("swwae_pool14", "bernoulli_mixture", "inverted_autoencoder")),
+    ],
+)
 def test_a_guest_says_bit_for_bit_what_it_says_in_process(name: str) -> None:
     torch.set_num_threads(1)
     source, params = registry.resolve("baseline", name)

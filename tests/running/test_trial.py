@@ -481,6 +481,7 @@ def test_a_resumed_run_mends_and_tells_what_mlflow_lacks_of_the_run_before(bench
     assert bench.outcome.warnings == []
 
 
+@pytest.mark.journey
 def test_the_library_returns_the_records_of_the_selection_alone(bench: Bench) -> None:
     write_baseline(bench.toys, "Toy")
     options: dict[str, Any] = {"budget": "smoke", "paths": [bench.toys], "tracking": "off", "executor": "local"}

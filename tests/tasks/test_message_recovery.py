@@ -279,6 +279,7 @@ def test_scoring_leaves_the_model_as_it_was() -> None:
     assert found.pictures["messages"].shape[0] == 3
 
 
+@pytest.mark.journey
 def test_a_trained_inverted_autoencoder_beats_its_untrained_twin_in_noise() -> None:
     subject = models.subject_of(models.builtin("inverted_autoencoder"), width=16, message=8)
     model, images = subject.model.unwrap().requires_grad_(True).train(), models.digits().train.binary[:64]
