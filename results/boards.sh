@@ -9,6 +9,7 @@ board() { # folder, metrics in place of the ranked ones...
 }
 
 board mnist
+board digits
 board inverted psnr_encoder psnr psnr_pca psnr_random 'arm/*' 'steps_to_95/*' nats_bound nats_bound_untrained variance_explained
 board colored separation 'follows_core/*' 'error_core/*' 'error_others/*' 'error_intact/*' 'chance/*' nats 'rate/*'
 mnist/comparisons.sh >mnist/comparisons.md
