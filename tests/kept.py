@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
@@ -22,12 +21,14 @@ EMPTY: list[KeptRoom] = []
 class KeptRoom(Room):
     """A room that is left as it was found, instead of being torn down."""
 
-    def __init__(self, walls: Containment, memory: Any = None) -> None:
-        super().__init__(walls, *([] if memory is None else [memory]))
+    def __init__(self, walls: Containment) -> None:
+        super().__init__(walls)
         self.walls = walls
 
     def close(self) -> None:
-        """Waits until nobody is seated, and hands the room on."""
+        """Waits until nobody is seated, and hands the room on, once."""
+        if self in EMPTY:
+            return
         self.deadline = None
         try:
             self.rise()
