@@ -25,8 +25,9 @@ CONTAINED, PROCESSES, NONE = "contained", "processes", "none"
 #: The user and group id of guests where the suite itself runs as root.
 GUEST_ID = 64_789
 
-#: Bytes of the folder for temporary files inside.
-SCRATCH_BYTES = 2**26
+#: The folder for temporary files inside, the only one that can be written, and its bytes. Its name is the suite's own:
+#: what lies in it is wiped after every sitting, so an environment that is installed under ``/tmp`` must not.
+SCRATCH, SCRATCH_BYTES = "/latent-suite-scratch", 2**26
 
 #: What the system's own programs and libraries need.
 SYSTEM = ("/usr", "/lib", "/lib32", "/lib64", "/bin", "/sbin", "/etc/ld.so.cache", "/etc/alternatives")
@@ -109,11 +110,11 @@ def command(containment: Containment, inner: list[str], descriptors: int = 0) ->
 def _files() -> list[str]:
     """An allow-list: programs, libraries, the suite's own package, a small scratch folder; nothing else exists."""
     seen: list[str] = []
-    arguments = ["--size", str(SCRATCH_BYTES), "--perms", "1777", "--tmpfs", "/tmp"]
+    arguments = ["--size", str(SCRATCH_BYTES), "--perms", "1777", "--tmpfs", SCRATCH]
     for place in [*SYSTEM, *_interpreter(), str(PACKAGE)]:
         if os.path.lexists(place) and not any(place == other or place.startswith(f"{other}/") for other in seen):
             seen.append(place)
-            for parent in reversed([p for p in Path(place).parents[:-1] if str(p) != "/tmp"]):
+            for parent in reversed(Path(place).parents[:-1]):
                 arguments += ["--perms", "0755", "--dir", str(parent)]
             link = Path(place).is_symlink() and Path(place).parent == Path("/")
             arguments += ["--symlink", str(Path(place).readlink()), place] if link else ["--ro-bind", place, place]
@@ -134,8 +135,8 @@ def _interpreter() -> list[str]:
 
 def _environment() -> list[str]:
     """The few variables that a guest's process has."""
-    kept = {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(PACKAGE.parent), "PATH": "/usr/bin:/bin", "HOME": "/tmp"}
-    kept["GLIBC_TUNABLES"] = TUNABLES
+    kept = {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(PACKAGE.parent), "PATH": "/usr/bin:/bin"}
+    kept |= {"HOME": SCRATCH, "TMPDIR": SCRATCH, "GLIBC_TUNABLES": TUNABLES}
     kept |= {name: os.environ[name] for name in ("LANG", "LD_LIBRARY_PATH") if name in os.environ}
     return [part for name, value in kept.items() for part in ("--setenv", name, value)]
 

@@ -314,7 +314,7 @@ LAST = {}
         + FOUND
         + """
 import os
-PLACE = "/tmp/planted"
+PLACE = os.environ.get("TMPDIR", "/tmp") + "/planted"
 """
     ),
     "another draw, remembered from the prior's question": Cheat(

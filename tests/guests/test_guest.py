@@ -239,7 +239,7 @@ TRIES = {
     "a socket": "import socket; socket.create_connection(('127.0.0.1', PORT), 2)",
     "a process": "import os; os.fork() or os._exit(0)",
     "a thread": "import threading; threading.Thread(target=print).start()",
-    "a file's bytes": "import os; os.write(os.open('/tmp/kept', os.O_CREAT | os.O_WRONLY), b'x')",
+    "a file's bytes": "import os; os.write(os.open(os.environ['TMPDIR'] + '/kept', os.O_CREAT | os.O_WRONLY), b'x')",
     "the embedded digits": "from sklearn.datasets import load_digits; load_digits()",
     "the suite's files": "open('SUITE', 'a')",
     "a signal for the keeper's memory": "open('/proc/1/mem', 'rb').read(1)",
