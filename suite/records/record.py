@@ -30,10 +30,11 @@ class Record:
         metrics: Name -> ``{value, unit, direction, se, n}``.
         pictures: File names below ``pictures_path``.
         values: Whether per-image values lie at ``values_path``.
-        cost: Parameters, flops_per_image, training_flops, train_seconds, images_per_second, training_images,
-            setup_seconds (loading, sealing, counting: what the trial did before it scored and beside training),
-            score_seconds, peak_memory_bytes; of a tuned model also what its search took: search_trials,
-            search_seconds, search_flops, search_images.
+        cost: Parameters, flops_per_image, training_flops, train_seconds, train_core_seconds,
+            images_per_second, training_images, setup_seconds (loading, sealing, counting: what the trial did before
+            it scored and beside training), score_seconds, score_core_seconds, peak_memory_bytes; of a tuned model
+            also what its search took: search_trials, search_seconds, search_flops, search_images. Core-seconds are
+            what the trial's process took of the processors; of guests they are not known.
         env: Host, device, threads, cpu, python, torch, versions, commit, dirty.
         started, finished: ISO times in UTC.
     """

@@ -99,6 +99,7 @@ def cost_of(parameters: int, flops_per_image: int | None, note: Mapping[str, Any
         "flops_per_image": flops_per_image,
         "training_flops": note.get("training_flops"),
         "train_seconds": note["train_seconds"],
+        "train_core_seconds": note.get("train_core_seconds"),
         "images_per_second": note["images_per_second"],
         "training_images": note.get("images"),
     }
@@ -229,6 +230,7 @@ def note_of(report: TrainingReport, cell: Cell, weights: Iterable[Tensor]) -> di
         "backward_flops": report.backward,
         "weights": effort.fingerprint(weights),
         "train_seconds": report.seconds,
+        "train_core_seconds": report.core_seconds or None,  # of a guest, unknown
         "images_per_second": report.images_per_second,
         "images": report.images,
         "steps": report.steps,

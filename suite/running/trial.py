@@ -109,6 +109,8 @@ def _record(trial: Trial, cell: Cell, model: Prepared, clock: Stopwatch, say: Lo
         return _failure(trial, cell, error, started)
     device = model.subject.device
     spent = {"setup_seconds": clock.seconds["setup"], "score_seconds": clock.seconds[cell.key]}
+    if not trial.guarded:  # what a guest's own processes take is not told here
+        spent["score_core_seconds"] = clock.core[cell.key]
     return cell.ended(
         trial.baseline,
         trial.tasks[cell.task],

@@ -44,6 +44,7 @@ class TrainingReport:
         curves: Term of the loss -> [(step, mean over the epoch that ends there), ...].
         flops: Operations of all of it, those of the steps scaled up from a sample.
         backward: Those of them that computed gradients.
+        core_seconds: What the process took of the processors meanwhile, which other work on the machine hardly moves.
     """
 
     steps: int = 0
@@ -52,6 +53,7 @@ class TrainingReport:
     curves: dict[str, list[tuple[int, float]]] = field(default_factory=dict)
     flops: int = 0
     backward: int = 0
+    core_seconds: float = 0.0
 
     @property
     def images_per_second(self) -> float:
@@ -123,7 +125,7 @@ class _Run:
         self.paused = False
         self.done = TrainingReport()
         self.effort = Effort()
-        self.began = time.perf_counter()
+        self.began = time.perf_counter(), time.process_time()
         parameters = [p for p in baseline.parameters() if p.requires_grad]
         trains = bool(parameters) and type(baseline).loss is not Baseline.loss
         self.steps = max(1, budget // self.batch) if trains else 0
@@ -225,8 +227,9 @@ class _Run:
         np.random.seed(state % 2**32)
 
     def _tick(self) -> None:
-        now = time.perf_counter()
-        self.done.seconds += now - self.began
+        now = time.perf_counter(), time.process_time()
+        self.done.seconds += now[0] - self.began[0]
+        self.done.core_seconds += now[1] - self.began[1]
         self.began = now
         self.done.flops, self.done.backward = round(self.effort.flops), round(self.effort.backward)
 
@@ -272,6 +275,7 @@ class _Run:
         self.epoch = meta["epoch"]
         curves = {name: [(int(s), float(v)) for s, v in points] for name, points in meta["curves"].items()}
         counted = meta.get("flops", 0), meta.get("backward", 0)
-        self.done = TrainingReport(meta["steps"], meta["images"], meta["seconds"], curves, *counted)
+        core = meta.get("core_seconds", 0.0)
+        self.done = TrainingReport(meta["steps"], meta["images"], meta["seconds"], curves, *counted, core)
         self.effort = Effort(*counted)
         return True

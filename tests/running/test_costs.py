@@ -9,9 +9,10 @@ from suite.running import costs
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> costs.Stopwatch:
-    """A stopwatch on a clock that goes on by a second whenever it is looked at."""
-    now = iter(range(100))
+    """A stopwatch on a clock that goes on by a second whenever it is looked at, while four cores are busy."""
+    now, used = iter(range(100)), iter(range(0, 400, 4))
     monkeypatch.setattr(costs.time, "perf_counter", lambda: float(next(now)))
+    monkeypatch.setattr(costs.time, "process_time", lambda: float(next(used)))
     return costs.Stopwatch()
 
 
@@ -26,6 +27,7 @@ def test_time_within_an_inner_block_is_the_inner_ones_alone(clock: costs.Stopwat
     with clock.timing("setup"), clock.timing("training"):
         pass
     assert clock.seconds == {"setup": 2.0, "training": 1.0}
+    assert clock.core == {"setup": 8.0, "training": 4.0}
 
 
 def test_a_block_that_raises_is_charged_all_the_same(clock: costs.Stopwatch) -> None:

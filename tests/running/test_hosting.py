@@ -49,6 +49,8 @@ def test_a_hosted_model_has_the_numbers_that_it_has_in_process(toys: Path, tmp_p
     assert guest["key"] == trusted["key"]
     costs = ("parameters", "flops_per_image")
     assert [guest["cost"][name] for name in costs] == [trusted["cost"][name] for name in costs]
+    assert guest["cost"]["train_core_seconds"] is None, "its own word"
+    assert "score_core_seconds" not in guest["cost"], "what its processes take is not seen"
 
 
 def test_the_noise_of_a_guest_is_a_secret_until_its_record_reveals_it(toys: Path, tmp_path: Path) -> None:

@@ -171,6 +171,13 @@ def test_a_trial_that_never_ends_is_out_of_time_and_the_rest_goes_on(bench: Benc
     assert found[0]["reason"] == "not done after 4 s"
 
 
+def test_seconds_in_which_a_model_waits_are_no_core_seconds(bench: Bench) -> None:
+    write_baseline(bench.toys, "Sleeper", loss="time.sleep(0.2)")
+    (raw,) = bench.run("sleeper")
+    assert 0.0 < raw["cost"]["train_core_seconds"] <= raw["cost"]["train_seconds"] - 0.2
+    assert raw["cost"]["score_core_seconds"] > 0.0
+
+
 def test_a_second_task_trains_nothing_and_an_answered_cell_is_not_asked_again(bench: Bench) -> None:
     write_task(bench.toys, "Second")
     write_baseline(bench.toys, "Toy")
