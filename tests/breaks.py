@@ -7,6 +7,7 @@ A test that passes says something only if it would fail. Every break is one edit
 
 from __future__ import annotations
 
+import argparse
 import os
 import re
 import shutil
@@ -659,18 +660,8 @@ def noticed(broken: Break) -> bool:
         if text.count(broken.old) != 1:
             raise ValueError(f"{broken.name}: {text.count(broken.old)} lines of {broken.file} to break, not one")
         path.write_text(text.replace(broken.old, broken.new))
-        command = [
-            sys.executable,
-            "-m",
-            "pytest",
-            "-q",
-            "-x",
-            "-m",
-            "",
-            "-p",
-            "no:cacheprovider",
-            f"tests/{broken.test}",
-        ]
+        test = f"tests/{broken.test}"
+        command = [sys.executable, "-m", "pytest", "-q", "-x", "-m", "", "-p", "no:cacheprovider", test]
         done = subprocess.run(
             command, cwd=copy, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": folder}, check=False
         )
@@ -683,7 +674,12 @@ def noticed(broken: Break) -> bool:
 
 def main() -> int:
     """Tries all breaks; 1 if a test missed one."""
-    chosen = [b for b in BREAKS if not sys.argv[1:] or any(word in b.name for word in sys.argv[1:])]
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("words", nargs="*", metavar="WORD", help="breaks whose name holds one of these; all by default")
+    words = parser.parse_args().words
+    chosen = [b for b in BREAKS if not words or any(word in b.name for word in words)]
+    if not chosen:
+        parser.error(f"no break's name holds {' or '.join(words)}")
     missed = 0
     for broken in chosen:
         try:
