@@ -382,7 +382,7 @@ BREAKS = (
         "suite/training/recipe.py",
         "copy.deepcopy(dict(self.params))",
         "self.params",
-        "plugins/test_loading.py::test_parameters_of_the_run_are_those_of_the_key_whatever_the_model_does_with_them",
+        "training/test_recipe.py::test_parameters_stay_what_they_are_whatever_the_model_does_with_them",
     ),
     # --- inputs
     Break(

@@ -36,3 +36,16 @@ def test_parameters_reach_the_constructor_and_the_global_stream_goes_on_as_it_wa
     torch.manual_seed(7)
     assert weight(Recipe(Wide, SPEC, {"width": 5})).shape == (5, 784)
     assert torch.equal(torch.rand(1), expected)
+
+
+class Greedy(Baseline):
+    def __init__(self, spec: DataSpec, sizes: list[int]) -> None:
+        super().__init__(spec)
+        sizes.append(7)
+        self.encoder = nn.Linear(spec.pixels, len(sizes))
+
+
+def test_parameters_stay_what_they_are_whatever_the_model_does_with_them() -> None:
+    recipe = Recipe(Greedy, SPEC, {"sizes": [1]})
+    assert weight(recipe).shape == weight(recipe).shape == (2, 784)
+    assert recipe.params == {"sizes": [1]}
