@@ -14,6 +14,7 @@ from torch import Tensor
 from torch import distributions as D
 
 from suite.measuring.families import DISCRETE_FAMILIES, bare, element, is_discrete
+from suite.measuring.stream import SecretGenerator, normal, uniform
 from suite.seeds import derive
 from suite.training import Discrete
 
@@ -64,6 +65,8 @@ def send(q: Posterior, rng: torch.Generator) -> Sent:
 def _counts(q: D.Distribution, rng: torch.Generator) -> Tensor:
     if type(q) is D.Categorical:
         return _category(q.logits, rng)
+    if isinstance(rng, SecretGenerator):
+        return _secret_bits(q, rng)
     seed = derive(int(torch.randint(2**62, (), generator=rng)))
     devices = [q.mean.device] if q.mean.is_cuda else []
     with torch.random.fork_rng(devices=devices):
@@ -72,10 +75,18 @@ def _counts(q: D.Distribution, rng: torch.Generator) -> Tensor:
     return z.long() if type(q) in DISCRETE_FAMILIES and type(q) is not D.OneHotCategorical else z
 
 
+def _secret_bits(q: D.Distribution, rng: SecretGenerator) -> Tensor:
+    """Draws of a Bernoulli or a one-hot vector whose noise no other draw tells."""
+    if type(q) is D.OneHotCategorical:
+        return torch.nn.functional.one_hot(_category(q.logits, rng), q.logits.shape[-1]).to(q.logits.dtype)
+    logits: Tensor = q.logits  # type: ignore[attr-defined]
+    return (uniform(rng, logits.shape).to(logits.device) < logits.double().sigmoid()).long()
+
+
 def _category(logits: Tensor, rng: torch.Generator) -> Tensor:
     """The class of the largest logit under Gumbel noise (Gumbel 1954; Maddison, Tarlow and Minka 2014)."""
-    uniform = torch.rand(logits.shape, generator=rng, dtype=torch.float64).to(logits.device)
-    return (logits - (-uniform.clamp_min(1e-300).log()).log()).argmax(-1)
+    drawn = uniform(rng, logits.shape).to(logits.device)
+    return (logits - (-drawn.clamp_min(1e-300).log()).log()).argmax(-1)
 
 
 def _density(q: D.Distribution, rng: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
@@ -84,14 +95,14 @@ def _density(q: D.Distribution, rng: torch.Generator) -> tuple[Tensor, Tensor, T
         return _mixture(q, rng)
     loc: Tensor = q.loc  # type: ignore[attr-defined]
     # Noise of a float32 model stays the float32 stream with which published numbers were made.
-    normal = type(q) is D.Normal and loc.dtype != torch.float64
-    precision = torch.float32 if normal else torch.float64
+    short = type(q) is D.Normal and loc.dtype != torch.float64
+    precision = torch.float32 if short else torch.float64
     if type(q) is D.Laplace:
-        uniform = torch.rand((2, *loc.shape), generator=rng, dtype=torch.float64).to(loc.device)
+        sign, drawn = uniform(rng, (2, *loc.shape)).to(loc.device)
         # torch's own draws end at 16 scales; a double's smallest uniform is 37 away.
-        noise = torch.where(uniform[0] < 0.5, -1.0, 1.0) * -(-uniform[1]).log1p()
+        noise = torch.where(sign < 0.5, -1.0, 1.0) * -(-drawn).log1p()
     else:
-        noise = torch.randn(loc.shape, generator=rng, dtype=precision).to(loc.device).double()
+        noise = normal(rng, loc.shape, precision).to(loc.device).double()
     if type(q) is D.MultivariateNormal:
         rows = q.scale_tril.double()
         deviation, spread = (rows @ noise.unsqueeze(-1)).squeeze(-1), rows.abs().sum(-1)
@@ -119,7 +130,9 @@ def _dither(spread: Tensor, precision: torch.dtype, rng: torch.Generator) -> Ten
     digits of the centre, for which nothing was paid. The dither comes from a copy of the generator, so that the stream
     of noise stays what it was.
     """
-    fine = torch.Generator().manual_seed(0)
-    fine.set_state(rng.get_state())
-    uniform = torch.rand(spread.shape, generator=fine, dtype=torch.float64).to(spread.device) - 0.5
-    return spread * (DITHER * torch.finfo(precision).eps) * uniform
+    fine = rng
+    if not isinstance(rng, SecretGenerator):
+        fine = torch.Generator().manual_seed(0)
+        fine.set_state(rng.get_state())
+    drawn = uniform(fine, spread.shape).to(spread.device) - 0.5
+    return spread * (DITHER * torch.finfo(precision).eps) * drawn

@@ -27,6 +27,10 @@ FAMILIES: dict[type[D.Distribution], tuple[str, ...]] = {
 #: Condition up to which the Cholesky factor of a MultivariateNormal is priced: its KL then keeps nine digits.
 WORST_CONDITION = 1e6
 
+#: Largest location, and smallest and largest scale, that are priced: their squares and the squares of their ratios are
+#: then ordinary numbers in float64. Below the smallest of these a square has lost its digits, and nats with them.
+LARGEST, SMALLEST_SCALE = 1e30, 1e-30
+
 #: Families whose values are integers: discrete codes once drawn.
 DISCRETE_FAMILIES = (D.Categorical, D.OneHotCategorical, D.Bernoulli)
 
@@ -54,12 +58,27 @@ def rebuild(q: D.Distribution, where: str) -> D.Distribution:
                 f"{where}: {type(q).__name__} is not an allowed family ({allowed}, Independent, Mixture)"
             )
         parameters = {name: getattr(q, name).detach().clone() for name in names}
+        _check_range(parameters)
         if type(q) is D.MultivariateNormal:
             _check_condition(parameters["scale_tril"])
         return type(q)(**parameters, validate_args=True)
     except (ValueError, AttributeError, TypeError) as error:
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ContractError(f"{where}: {type(q).__name__} with invalid parameters: {first}") from error
+
+
+def _check_range(parameters: dict[str, Tensor]) -> None:
+    """Refuses locations and scales whose squares have no digits left."""
+    for name, smallest in (("loc", 0.0), ("scale", SMALLEST_SCALE), ("scale_tril", 0.0)):
+        size = parameters.get(name, torch.empty(0)).abs()
+        if size.numel() and not smallest <= float(size.min()) <= float(size.max()) <= LARGEST:
+            within = f"{smallest:g} to {LARGEST:g}"
+            raise ValueError(f"{name} reaches from {size.min():.3g} to {size.max():.3g}, and {within} is priced")
+    if (
+        "scale_tril" in parameters
+        and not float(parameters["scale_tril"].diagonal(dim1=-2, dim2=-1).min()) >= SMALLEST_SCALE
+    ):
+        raise ValueError(f"scale_tril has less than {SMALLEST_SCALE:g} on its diagonal")
 
 
 def _check_condition(scale_tril: Tensor) -> None:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from suite import seeds
 from suite.data import Dataset
 from suite.measuring.features import compute_features
+from suite.measuring.stream import SecretGenerator
 from suite.measuring.trust import Frozen
 from suite.seeds import numpy_rng as numpy_rng  # handed on: tasks draw what is the same for every model with it
 from suite.training import Baseline, Recipe, checkpoints
@@ -59,6 +60,8 @@ class Subject:
 
     def rng(self, *names: object) -> torch.Generator:
         """Returns the generator for this path of names; the same names give the same noise."""
+        if self.noise:
+            return SecretGenerator("score", self.seed, self.noise, *names)
         return seeds.torch_rng("score", self.seed, self.noise, *names)
 
     def numpy_rng(self, *names: object) -> np.random.Generator:

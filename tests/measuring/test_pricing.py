@@ -16,7 +16,7 @@ from torch import distributions as D
 from suite.contract import Discrete
 from suite.errors import ContractError
 from suite.measuring.drawing import send
-from suite.measuring.families import FAMILIES, bare, rebuild
+from suite.measuring.families import FAMILIES, LARGEST, SMALLEST_SCALE, bare, rebuild
 from suite.measuring.pricing import charge, log_prob, price_group
 from suite.measuring.priors import GaussianPrior, Moments, histogram, histogram_prior
 
@@ -273,6 +273,37 @@ def test_a_family_whose_draws_clamp_or_whose_price_cancels_is_refused(family: D.
     for q in (family, D.Independent(family, 0)):
         with pytest.raises(ContractError, match="not an allowed family"):
             rebuild(q, "here")
+
+
+@pytest.mark.parametrize("scale", [2.72e-162, 1e-31, 1e31, 1e154])
+@pytest.mark.parametrize("family", [D.Normal, D.Laplace, D.MultivariateNormal])
+def test_a_scale_whose_square_has_no_digits_is_refused(family: type[D.Distribution], scale: float) -> None:
+    """At 2.72e-162 torch's square of a scale is subnormal: a number that says nothing cost -0.55 nats."""
+    loc, size = torch.zeros(3, dtype=torch.float64), torch.full((3,), scale, dtype=torch.float64)
+    if family is D.MultivariateNormal:
+        found = [D.MultivariateNormal(loc, scale_tril=size.diag())]
+    else:
+        one = family(loc, size)
+        found = [one, D.Independent(one, 1), D.MixtureSameFamily(D.Categorical(torch.ones(3)), one)]
+    for q in found:
+        with pytest.raises(ContractError, match=r"invalid parameters: scale\w* (reaches|has less)"):
+            rebuild(q, "here")
+
+
+def test_a_location_beyond_all_digits_is_refused() -> None:
+    with pytest.raises(ContractError, match="loc reaches from"):
+        rebuild(D.Normal(torch.tensor([1e160]).double(), torch.ones(1).double()), "here")
+
+
+@pytest.mark.parametrize("scale", [SMALLEST_SCALE, 1.0, LARGEST])
+def test_the_price_is_the_divergence_at_the_ends_of_what_is_allowed(scale: float) -> None:
+    size = torch.full((20_000, 1), scale, dtype=torch.float64)
+    q = D.Normal(torch.zeros_like(size), size)
+    wide = D.Normal(torch.zeros_like(size[:1]), (1.7 * size[:1]).clamp_max(LARGEST))
+    prior = rebuild(D.MixtureSameFamily(D.Categorical(torch.ones(1, 1)), wide), "prior")
+    price = charge(rebuild(q, "here"), prior, send(q, _rng()), "here")[0]
+    expected = D.kl_divergence(q, wide).mean()
+    assert float(price.mean()) == pytest.approx(float(expected), abs=5 * float(price.std()) / len(size) ** 0.5 + 1e-9)
 
 
 def test_a_covariance_close_to_singular_is_refused() -> None:
