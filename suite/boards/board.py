@@ -166,9 +166,12 @@ def current(data: DataFrame, all_versions: bool = False) -> DataFrame:
 
     Kept is what most models have by their newest records; of several, the newest. A key's ingredients that are no
     versions (sources, data) can differ as well, where something was edited between two runs. What models share is
-    decided in the same way, what is a model's own by its newest record; ``stale`` says why a record that rests on
-    something else does not count. So no single record moves another model's row, whatever it says.
+    decided in the same way, what is a model's own by its newest record of the first folder that has any; ``stale``
+    says why a record that rests on something else does not count. What another folder than the first says, or a
+    submission that nobody verified, decides nothing where there is anything else. So neither a record nor any number
+    of models from elsewhere moves another model's row, whatever they say.
     """
+    data = data.assign(foreign=(data["place"] > data["place"].min()) | (data["standing"] == store.CLAIMED))
     total = data.groupby(SECTION[:3])["key"].transform("size")
     if not all_versions:
         data = data[data["engine"] == _version(data, SECTION[:3], "engine")]
@@ -178,7 +181,7 @@ def current(data: DataFrame, all_versions: bool = False) -> DataFrame:
     data = data.assign(stale="")
     for ingredient, (owner, reason) in _STALE.items():
         own = "baseline" in owner
-        wanted = data.groupby(owner)[ingredient].transform("last") if own else majority(data, owner, ingredient)
+        wanted = _own(data, owner, ingredient) if own else majority(data, owner, ingredient)
         data.loc[data[ingredient] != wanted, "stale"] = reason
     # Of several records of one cell the last counts: a current one, then one that is ok, then the newest.
     order = pd.DataFrame({"current": data["stale"] == "", "ok": data["status"] == "ok"})
@@ -189,6 +192,12 @@ def _version(data: DataFrame, owner: Sequence[str], column: str) -> pd.Series[in
     """Returns the version that most models have as their newest, of several the newest."""
     newest = data.assign(**{column: data.groupby([*owner, "baseline"])[column].transform("max")})
     return majority(newest.sort_values(column, kind="stable"), owner, column).reindex(data.index)
+
+
+def _own(data: DataFrame, owner: Sequence[str], column: str) -> pd.Series[Any]:
+    """Returns what a model's newest record has, of those in the first folder that holds any of it."""
+    ranked = data.sort_values(["foreign", "place"], ascending=False, kind="stable")
+    return ranked.groupby(list(owner))[column].transform("last").reindex(data.index)
 
 
 def _made_here(data: DataFrame, tasks: OwnTasks) -> DataFrame:

@@ -95,14 +95,26 @@ def cells(data: pd.DataFrame, metrics: Sequence[str], tasks: OwnTasks) -> Iterat
         for outcome in sorted(found, key=lambda outcome: (outcome.task, outcome.task_version)):
             columns.setdefault((outcome.task, outcome.task_version), []).append(outcome)
         seeds = {place: shared_seeds(outcomes) for place, outcomes in columns.items()}
-        # A task that the suite does not have says nothing of those that it has.
-        counted = [place for place in columns if tasks.known(place[0])] or list(columns)
+        counted = _counted(columns, tasks)
         apart = frozenset(o.baseline for o in found if APART & {*o.flags})
         dataset, budget, precision, engine, older = (part[name].iloc[0] for name in (*SECTION, "older"))
         few = min(len(seeds[place]) for place in counted) < MIN_SEEDS
         section = _Section(dataset, budget, precision, int(engine), few, int(older), apart)
         for place, outcomes in columns.items():
             yield from _column(section, outcomes, seeds[place], models, _metrics(outcomes, metrics, tasks), tasks)
+
+
+def _counted(columns: Mapping[tuple[str, int], Sequence[Outcome]], tasks: OwnTasks) -> list[tuple[str, int]]:
+    """Returns the columns whose seeds say whether a section is preliminary.
+
+    A column that few models have decides nothing for the others: anybody can add one. The official ones come first,
+    then those that the suite has a task for.
+    """
+    models = {place: {o.baseline for o in outcomes if not o.foreign} for place, outcomes in columns.items()}
+    every = set().union(*models.values())
+    common = [place for place in columns if 2 * len(models[place]) >= len(every)] or list(columns)
+    official = [place for place in common if tasks.official(*place, columns[place])]
+    return official or [place for place in common if tasks.known(place[0])] or common
 
 
 def _check(patterns: Sequence[str], names: Sequence[str]) -> None:
@@ -257,6 +269,7 @@ def _floor(outcomes: Sequence[Outcome]) -> float:
 
     Where fewer than half of the models have it, a single one could set it: there is none.
     """
+    outcomes = [outcome for outcome in outcomes if not outcome.foreign] or outcomes
     told = [outcome for outcome in outcomes if "floor" in outcome.metrics]
     if not told or 2 * len({outcome.baseline for outcome in told}) < len({outcome.baseline for outcome in outcomes}):
         return math.nan

@@ -38,13 +38,25 @@ def load_records(*folders: str | Path, warnings: list[str] | None = None) -> Dat
         warnings: Takes one line per corrupt record and per alarm; without it they are logged.
     """
     with store.uncollected():
-        return frame(store.read_raw(folders, warnings), folders, store.read_standings(*folders))
+        places: dict[str, int] = {}
+        raws = store.read_raw(folders, warnings, places=places)
+        return frame(raws, folders, _standings(folders, places), places)
+
+
+def _standings(folders: Sequence[str | Path], places: Mapping[str, int]) -> dict[str, str]:
+    """How records stand, by the folder in which they lie: what another says of them counts for nothing."""
+    found: dict[str, str] = {}
+    for place, folder in enumerate(folders):
+        told = store.read_standings(folder)
+        found |= {key: standing for key, standing in told.items() if places.get(key) == place}
+    return found
 
 
 def frame(
     records: Iterable[Mapping[str, Any]],
     folders: Sequence[str | Path] = (),
     standings: Mapping[str, str] | None = None,
+    places: Mapping[str, int] | None = None,
 ) -> DataFrame:
     """Turns records into a table with one row per record.
 
@@ -56,6 +68,7 @@ def frame(
         records: As plain dicts.
         folders: Workspaces that hold the records' per-image values; the table's ``attrs`` keep them for ``board``.
         standings: Key -> how a record of a submission stands: ``verified``, ``claimed`` or ``given weights``.
+        places: Key -> the first of the folders that holds the record; the first folder for all by default.
     """
     rows = list(records)
     metrics = [raw.get("metrics", {}) for raw in rows]
@@ -64,7 +77,9 @@ def frame(
     data = pd.DataFrame(columns | {"metrics": metrics} | _values(metrics))
     data["standing"] = [(standings or {}).get(key, "") for key in data["key"]]
     data["tuned"] = [tuned_trials(raw.get("baseline_params") or {}) for raw in rows]
-    data["flags"] = list(map(_flagged, data["flags"], data["standing"], _unchecked(rows, folders), data["tuned"]))
+    data["place"] = [(places or {}).get(key, 0) for key in data["key"]]
+    unchecked = _unchecked(rows, folders, data["place"], data["standing"])
+    data["flags"] = list(map(_flagged, data["flags"], data["standing"], unchecked, data["tuned"]))
     data.attrs["folders"] = tuple(map(str, folders))
     return data
 
@@ -76,17 +91,22 @@ def _flagged(flags: tuple[str, ...], standing: str, unchecked: bool, trials: int
     return (*flags, *marks, *([UNCHECKED] if unchecked else []))
 
 
-def _unchecked(rows: Sequence[Mapping[str, Any]], folders: Sequence[str | Path]) -> Iterator[bool]:
-    """Yields whether a record's model is from outside and has not passed the check, then or since."""
-    passed: dict[str, bool] = {}
-    for raw in rows:
+def _unchecked(
+    rows: Sequence[Mapping[str, Any]], folders: Sequence[str | Path], places: Iterable[int], standings: Iterable[str]
+) -> Iterator[bool]:
+    """Yields whether a record's model is from outside and has not passed the check, then or since.
+
+    A submission's record is not asked: the workspace knows what it has checked itself.
+    """
+    passed: dict[tuple[str, int], bool] = {}
+    for raw, place, standing in zip(rows, places, standings, strict=True):
         check = (raw.get("env") or {}).get("check")
-        if not isinstance(check, dict) or check.get("passed") is True:
+        if not standing and (not isinstance(check, dict) or check.get("passed") is True):
             yield False
             continue
-        source = digest((raw.get("ingredients") or {}).get("checkpoint", {}).get("baseline"))
+        source = digest((raw.get("ingredients") or {}).get("checkpoint", {}).get("baseline")), place
         if source not in passed:
-            passed[source] = any(store.check_stamp(folder, source).get("passed") for folder in folders)
+            passed[source] = any(store.check_stamp(folder, source[0]).get("passed") for folder in folders[place:][:1])
         yield not passed[source]
 
 

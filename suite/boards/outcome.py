@@ -23,3 +23,4 @@ class Outcome(NamedTuple):
     metrics: Mapping[str, Mapping[str, Any]]
     flags: tuple[str, ...]
     notes: tuple[str, ...]
+    foreign: bool

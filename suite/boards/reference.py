@@ -23,13 +23,20 @@ if TYPE_CHECKING:
 def majority(data: DataFrame, owner: Sequence[str], column: str) -> Series[Any]:
     """Returns for each row the value of a column that most models of its owner have; of several, the newest.
 
+    Foreign records are heard where an owner has no others: any number of models is easily invented.
+
     Args:
-        data: Records in the order in which they ended.
+        data: Records in the order in which they ended, with a column ``foreign``.
         owner: The columns within which the value must be one.
         column: What must agree.
     """
     ordered = data.assign(_last=range(len(data)))
-    votes = ordered.groupby([*owner, column], sort=False).agg(_models=("baseline", "nunique"), _last=("_last", "max"))
+    heard = ~ordered["foreign"] | ordered.groupby([*owner])["foreign"].transform("all")
+    votes = (
+        ordered[heard]
+        .groupby([*owner, column], sort=False)
+        .agg(_models=("baseline", "nunique"), _last=("_last", "max"))
+    )
     won = votes.sort_values(["_models", "_last"]).reset_index().drop_duplicates([*owner], keep="last")
     keys = data[[*owner]].merge(won[[*owner, column]], on=[*owner], how="left", validate="many_to_one")
     return keys[column].set_axis(data.index)

@@ -31,11 +31,13 @@ def merge(
     """Take the records of other folders, or a verified submission, into the workspace; with --file, its cells alone."""
     from suite.planning import make_plan
     from suite.records import merge as take
-    from suite.submitting import MANIFEST
+    from suite.submitting import CARD, MANIFEST, SOURCE
 
     for folder in folders:
         if not folder.is_dir():
             raise UserError(f"{folder} is not a folder")
+        if not (folder / MANIFEST).exists() and any((folder / name).exists() for name in (CARD, SOURCE)):
+            raise UserError(f"{folder} is a submission without its {MANIFEST}; its records are taken by nothing else")
     if any((folder / MANIFEST).exists() for folder in folders):
         _admit(folders, workspace, claimed, plain=not (file or path or slim or values))
         return

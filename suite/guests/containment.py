@@ -34,6 +34,8 @@ SYSTEM = ("/usr", "/lib", "/lib32", "/lib64", "/bin", "/sbin", "/etc/ld.so.cache
 
 #: Images that lie inside installed packages: a guest must not find test images there.
 EMBEDDED = ("sklearn/datasets/data", "sklearn/datasets/images", "skimage/data")
+#: What the suite's own package holds that was trained on labels: a guest must find no labels either.
+TRAINED = ("measuring/judges",)
 
 
 #: What a keeper's heap keeps, as a trial's does (``suite.running.limits.kept_heap``): the numbers are the same, the
@@ -118,10 +120,11 @@ def _files() -> list[str]:
                 arguments += ["--perms", "0755", "--dir", str(parent)]
             link = Path(place).is_symlink() and Path(place).parent == Path("/")
             arguments += ["--symlink", str(Path(place).readlink()), place] if link else ["--ro-bind", place, place]
-    for hidden in EMBEDDED:
-        for root in dict.fromkeys(sysconfig.get_path(name) for name in ("purelib", "platlib")):
-            if (Path(root) / hidden).is_dir():
-                arguments += ["--tmpfs", str(Path(root) / hidden), "--remount-ro", str(Path(root) / hidden)]
+    installed = dict.fromkeys(sysconfig.get_path(name) for name in ("purelib", "platlib"))
+    hidden = [Path(root) / name for root in installed for name in EMBEDDED]
+    for folder in [*hidden, *(PACKAGE / name for name in TRAINED)]:
+        if folder.is_dir():
+            arguments += ["--tmpfs", str(folder), "--remount-ro", str(folder)]
     # No /proc: the counters of other processes outlive a sitting. Libraries look at the processor there.
     arguments += ["--dir", "/proc", "--ro-bind", "/proc/cpuinfo", "/proc/cpuinfo", "--dev", "/dev"]
     return [*arguments, "--remount-ro", "/dev", "--remount-ro", "/"]

@@ -59,6 +59,10 @@ def fits_label(name: str) -> bool:
     return _LABEL.fullmatch(name) is not None
 
 
+#: Of any number of a record.
+LARGEST = 1e100
+
+
 def digest_of(ingredients: Any) -> str:
     """Returns the key that belongs to some ingredients: the SHA-256 of their canonical JSON."""
     text = json.dumps(ingredients, sort_keys=True, separators=(",", ":"), allow_nan=False)
@@ -142,8 +146,8 @@ def _list(item: Rule) -> Rule:
 def _finite(value: Any, name: str) -> int | float:
     if type(value) not in (int, float) or not math.isfinite(value):
         raise _refuse(name, "a finite number")
-    if abs(value) > 1e300:
-        raise _refuse(name, "a number within 1e300")
+    if abs(value) > LARGEST:  # its square, and sums of squares, are numbers still
+        raise _refuse(name, f"a number within {LARGEST:g}")
     return value
 
 

@@ -15,6 +15,7 @@ import json
 import logging
 import os
 import re
+import stat
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -124,7 +125,11 @@ def _there(path: Path) -> dict[str, Any] | None:
 
 
 def read_raw(
-    folders: Iterable[str | Path], warnings: list[str] | None = None, *, links: bool = True
+    folders: Iterable[str | Path],
+    warnings: list[str] | None = None,
+    *,
+    links: bool = True,
+    places: dict[str, int] | None = None,
 ) -> list[dict[str, Any]]:
     """Reads every record below the folders (workspaces or folders of records) as plain dicts, one per key.
 
@@ -135,16 +140,19 @@ def read_raw(
         folders: Where to look; a folder that does not exist holds no records.
         warnings: Takes one line per corrupt file and per alarm; without it they are logged.
         links: Whether a record may be a link; one from elsewhere could lead anywhere.
+        places: Takes for every key which of the folders holds it first.
     """
     lines: list[str] = []
     found: dict[str, dict[str, Any]] = {}
     with uncollected():
-        for path, conflict in (item for folder in folders for item in _files(Path(folder))):
+        for place, path, conflict in ((i, *item) for i, folder in enumerate(folders) for item in _files(Path(folder))):
             if not links and is_link(path):
                 lines.append(f"{path} is a link and was left out")
                 continue
             raw = _read(path, lines)
             if raw is not None:
+                if places is not None:
+                    places.setdefault(raw["key"], place)
                 _merge(found, raw, conflict, path, lines)
     _tell(lines, warnings)
     return list(found.values())
@@ -233,8 +241,9 @@ def _parse(path: str) -> dict[str, Any]:
         UserError: If the file cannot be read.
     """
     try:
-        with open(path, "rb") as file:  # noqa: PTH123
-            data = file.read(schema.MOST_BYTES + 1)
+        data = _bytes(path)
+    except (FileNotFoundError, IsADirectoryError) as error:
+        raise Malformed(f"it is no file: {error.strerror}") from error
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror or error}") from error
     if len(data) > schema.MOST_BYTES:
@@ -249,6 +258,15 @@ def _parse(path: str) -> dict[str, Any]:
         raise Malformed("its checksum is not that of its content")
     fields = schema.checked(raw)
     return fields if fields.keys() == _FIELDS else vars(Record(**fields))
+
+
+def _bytes(path: str) -> bytes:
+    """Reads a regular file, or a little more of it than a record may have; a pipe would be waited for."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    with os.fdopen(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise Malformed("it is no regular file")
+        return file.read(schema.MOST_BYTES + 1)
 
 
 def set_aside(path: Path) -> str:

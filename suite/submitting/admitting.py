@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
+from dataclasses import astuple
 from pathlib import Path
+from typing import Any
 
 from suite import records
 from suite.errors import UserError
+from suite.plugins import digest
 from suite.records import Merged
-from suite.submitting import folder, verdict
+from suite.submitting import claims, folder, verdict
 from suite.submitting.claims import title
 from suite.submitting.folder import Submission
 
 
 def admit(path: str | Path, workspace: str | Path, *, claimed: bool = False) -> tuple[Merged, str]:
-    """Takes a submission's records into a workspace.
+    """Takes a submission's records into a workspace; of the cells that were run again, those of that run.
 
     Args:
         path: The submission's folder.
@@ -28,32 +32,52 @@ def admit(path: str | Path, workspace: str | Path, *, claimed: bool = False) -> 
             take the place of others.
     """
     submission = folder.read(Path(path))
+    if claimed:
+        _check_claims(submission)
     standing = records.CLAIMED if claimed else verdict.read(submission.folder, workspace).get("standing")
     if standing not in records.STANDINGS:
         raise UserError(f"{path} was refused: {submission.folder / folder.VERDICT} says why")
-    _check_places(submission, workspace)
-    merged = records.merge([submission.folder], workspace)
+    own = verdict.records_in(workspace, folder.hashes(submission.folder))
+    again = set() if claimed else {raw["key"] for raw in records.read_raw([own], [])}
+    _check_places(submission, workspace, again)
+    rest = submission.records.keys() - again
+    merged = _together(
+        records.merge([own], workspace, keys=again), records.merge([submission.folder], workspace, keys=rest)
+    )
     records.write_standing(workspace, _name(submission), standing, list(submission.records), card=submission.card)
     return merged, standing
 
 
 def _name(submission: Submission) -> str:
-    return submission.entry.stem
+    """What no other submission is called: two may have files of one name."""
+    return f"{submission.entry.stem}-{digest(folder.hashes(submission.folder))[:12]}"
 
 
-def _check_places(submission: Submission, workspace: str | Path) -> None:
+def _check_claims(submission: Submission) -> None:
+    """Without a verdict, records have to be at least what such a source can leave."""
+    for reason in claims.objections(submission):
+        raise UserError(f"{submission.folder}: {reason}")
+
+
+def _together(*parts: Merged) -> Merged:
+    return Merged(*(sum(keys, ()) for keys in zip(*map(astuple, parts), strict=True)))
+
+
+def _check_places(submission: Submission, workspace: str | Path, again: Collection[str]) -> None:
     """A submission takes nobody's place: neither another model's name nor another's result."""
     for old in records.read_raw([workspace], []):
         new = submission.records.get(old["key"])
-        if new is not None and records.differs(old, new):
+        if new is not None and old["key"] not in again and records.differs(old, new):
             raise UserError(f"{workspace} holds another result of {title(new)}")
         name = old["baseline"].partition(":")[0]
         if name in submission.sources and new is None and _other_source(submission, old):
             raise UserError(f"{workspace} holds another model of the name '{name}': give the model a name of its own")
 
 
-def _other_source(submission: Submission, old: dict[str, object]) -> bool:
-    mine = [raw["ingredients"]["checkpoint"]["baseline"] for raw in submission.records.values()]
-    ingredients = old["ingredients"]
-    checkpoint = ingredients.get("checkpoint", {}) if isinstance(ingredients, dict) else {}
-    return checkpoint.get("baseline") not in mine
+def _other_source(submission: Submission, old: Mapping[str, Any]) -> bool:
+    return _source(old) not in [_source(raw) for raw in submission.records.values()]
+
+
+def _source(raw: Mapping[str, Any]) -> Any:
+    checkpoint = raw["ingredients"].get("checkpoint")
+    return checkpoint.get("baseline") if isinstance(checkpoint, dict) else None

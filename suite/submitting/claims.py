@@ -86,6 +86,7 @@ def _values(folder: Path, raw: Mapping[str, Any]) -> Iterator[str]:
         return
     values = records.load_values(folder, raw["key"]).get(raw["primary"])
     if values is None:
+        yield f"the per-image values of {raw['primary']} are said to be there, and are not"
         return
     scales = (1.0, 100.0) if metric["unit"] == "%" else (1.0,)
     means = [scale * float(values.astype(np.float64).mean()) for scale in scales] if values.size else []

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 from suite.plugins import parse
 
-#: Bytes of the literals of one statement from which on they may hold weights or labels.
-LARGE = 1_000
+#: Bytes of the literals of one statement, and of one file, from which on they may hold weights or labels.
+LARGE, LARGE_TOGETHER = 1_000, 8_000
 
 #: Modules that reach outside what a model is given.
 MODULES = {
@@ -25,7 +25,7 @@ MODULES = {
     **dict.fromkeys(("importlib", "imp", "runpy", "pkgutil", "builtins", "code", "codeop"), "runs what is not read"),
     **dict.fromkeys(("pickle", "marshal", "shelve", "dill", "joblib", "cloudpickle"), "runs what is not read"),
     **dict.fromkeys(("os", "sys", "shutil", "tempfile", "mmap", "fcntl", "resource", "platform"), "asks the system"),
-    **dict.fromkeys(("pathlib", "io", "glob", "zipfile", "tarfile", "sqlite3"), "opens files"),
+    **dict.fromkeys(("pathlib", "io", "glob", "zipfile", "tarfile", "sqlite3", "safetensors", "h5py"), "opens files"),
     **dict.fromkeys(("torchvision.datasets", "sklearn.datasets", "suite.data"), "reads a dataset"),
     **dict.fromkeys(("time", "datetime"), "reads the clock"),
 }
@@ -43,7 +43,9 @@ ATTRIBUTES = {
     **dict.fromkeys(
         ("__globals__", "__code__", "__closure__", "__subclasses__", "__builtins__"), "looks into the interpreter"
     ),
-    **dict.fromkeys(("fromfile", "memmap", "load_state_dict_from_url"), "opens files"),
+    **dict.fromkeys(
+        ("fromfile", "from_file", "memmap", "load_file", "safe_open", "load_state_dict_from_url"), "opens files"
+    ),
 }
 
 #: What a finding comes to: the source is refused, its weights were given, or a person should look.
@@ -124,15 +126,21 @@ def _attribute(node: ast.Attribute) -> Iterator[Seen]:
 
 
 def _literals(tree: ast.Module) -> Iterator[Seen]:
-    """Yields the outermost expressions whose literals are large, by all that they hold together."""
+    """Yields the outermost expressions whose literals are large, by all that they hold together; then all of a file."""
+    together = 0
     for statement in ast.walk(tree):
         if not isinstance(statement, ast.stmt):
             continue
         size = 0
         for expression in (e for e in ast.iter_child_nodes(statement) if isinstance(e, ast.expr)):
             size += sum(_size(node.value) for node in ast.walk(expression) if isinstance(node, ast.Constant))
-        if size > LARGE and not (isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)):
+        if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant):
+            continue
+        together += size
+        if size > LARGE:
             yield GIVEN, statement.lineno, f"literals of {size:,} bytes, which may hold weights or labels"
+    if together > LARGE_TOGETHER:
+        yield GIVEN, 0, f"literals of {together:,} bytes in all, which may hold weights or labels"
 
 
 def _size(value: object) -> int:

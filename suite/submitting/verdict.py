@@ -50,6 +50,11 @@ def path_in(workspace: str | Path, files: dict[str, str]) -> Path:
     return Path(workspace) / "verdicts" / f"{digest(files)[:32]}.json"
 
 
+def records_in(workspace: str | Path, files: dict[str, str]) -> Path:
+    """Returns the folder in which a workspace keeps the records of its own runs of such a submission."""
+    return path_in(workspace, files).with_suffix("")
+
+
 def write(verdict: Verdict, folder: Path, workspace: str | Path) -> None:
     """Writes a verdict into the submission, for its readers, and into the workspace, for ``suite merge``.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -15,6 +16,7 @@ from typing import Any
 from suite import records
 from suite.errors import UserError
 from suite.measuring import tolerated
+from suite.plugins import digest
 from suite.submitting import claims, folder, verdict
 from suite.submitting.claims import title
 from suite.submitting.folder import Submission
@@ -23,6 +25,9 @@ from suite.submitting.verdict import Verdict
 
 #: Cells that are run again unless another number is asked for, and seconds that one command may take.
 CELLS, SECONDS = 3, 24 * 3600.0
+
+#: By which share two standard errors of one metric may differ: the noise is another, the images are the same.
+SURER = 0.5
 
 #: Half-width of a 95 % interval, in standard errors.
 WIDTH = 1.96
@@ -74,15 +79,20 @@ def verify(
     found = Verdict(files=folder.hashes(submission.folder), findings=[str(f) for f in submission.findings])
     found.reasons = [f"{finding}." for finding in submission.findings if finding.kind == REFUSED]
     found.reasons += claims.objections(submission)
+    own = verdict.records_in(workspace, found.files)
+    shutil.rmtree(own, ignore_errors=True)
     if not found.reasons:
-        _try(submission, chosen, found, say)
+        _try(submission, chosen, found, own, say)
+        if chosen.check and not found.reasons:
+            for source in {digest(raw["ingredients"]["checkpoint"]["baseline"]) for raw in submission.records.values()}:
+                records.write_stamp(workspace, source, True)
     given = any(finding.kind == GIVEN for finding in submission.findings)
     found.standing = verdict.REFUSED if found.reasons else records.GIVEN if given else records.VERIFIED
     verdict.write(found, submission.folder, workspace)
     return found
 
 
-def _try(submission: Submission, options: Options, found: Verdict, say: Callable[[str], None]) -> None:
+def _try(submission: Submission, options: Options, found: Verdict, own: Path, say: Callable[[str], None]) -> None:
     with tempfile.TemporaryDirectory(prefix="suite-verify-") as scratch:
         if options.check:
             say("suite check")
@@ -91,15 +101,14 @@ def _try(submission: Submission, options: Options, found: Verdict, say: Callable
             if found.reasons:
                 return
             say(f"{trial[0]['baseline']} on {trial[0]['dataset']}, seed {trial[0]['seed']}, trained and scored again")
-            _again(submission, trial, options, found, scratch)
+            records.merge([_again(submission, trial, options, found, scratch)], own)
             if options.private:
                 _private(submission, trial, options, found, scratch)
 
 
 def _sample(submission: Submission, cells: int) -> list[list[Row]]:
-    """Returns a random sample of the cells, those of one trained model together."""
+    """Returns a random sample of the cells, those of one trained model together; a cell without a score is one too."""
     rows = sorted(submission.records.values(), key=lambda raw: raw["key"])
-    rows = [raw for raw in rows if raw["status"] == "ok"]
     picked = rows if not 0 < cells < len(rows) else secrets.SystemRandom().sample(rows, cells)
     trials: dict[str, list[Row]] = {}
     for raw in picked:
@@ -115,7 +124,8 @@ def _check(submission: Submission, scratch: str) -> list[str]:
     return ["suite check did not end well."] if done.returncode else []
 
 
-def _again(submission: Submission, trial: Sequence[Row], options: Options, found: Verdict, scratch: str) -> None:
+def _again(submission: Submission, trial: Sequence[Row], options: Options, found: Verdict, scratch: str) -> str:
+    """Runs a trial's cells again and returns the workspace that holds what came of it."""
     workspace = tempfile.mkdtemp(dir=scratch)
     _run(submission, trial, options.data_root, options.threads, workspace, scratch)
     anew = records.read_keys(workspace, [raw["key"] for raw in trial], [])
@@ -128,13 +138,19 @@ def _again(submission: Submission, trial: Sequence[Row], options: Options, found
         found.cells.append(_compared(raw, second, raw["primary"]))
         guest = second["env"].get("guest")
         found.guests += [guest] if guest not in found.guests else []
+    return workspace
 
 
 def _differences(claimed: Row, second: Row) -> list[str]:
     """Returns what two records of one cell disagree in by more than is tolerated."""
     if claimed["status"] != second["status"]:
         return [f"it ended as {second['status']} ({second['reason']}) when it was run again"]
-    reasons = []
+    reasons = ["it has no per-image values, and the run again has"] if second["values"] > claimed["values"] else []
+    reasons += [
+        f"the run again is flagged '{flag}', and the record is not"
+        for flag in second["flags"]
+        if flag.partition(":")[0] not in {own.partition(":")[0] for own in claimed["flags"]}
+    ]
     for name in sorted(claimed["metrics"].keys() | second["metrics"].keys()):
         if name not in second["metrics"] or name not in claimed["metrics"]:
             reasons.append(
@@ -147,7 +163,18 @@ def _differences(claimed: Row, second: Row) -> list[str]:
                 f"{name} is claimed to be {cell['claimed']:.6g} and was {cell['found']:.6g} when it was run again"
                 f" ({cell['tolerated']:.2g} is tolerated)"
             )
+        reasons += _uncertainty(name, claimed["metrics"][name], second["metrics"][name])
     return reasons
+
+
+def _uncertainty(name: str, claimed: Row, second: Row) -> list[str]:
+    """A number that is claimed to be surer than it is would win comparisons that it does not win."""
+    if claimed["n"] != second["n"]:
+        return [f"{name} is claimed to rest on {claimed['n']} images and does on {second['n']}"]
+    a, b = claimed["se"], second["se"]
+    if (a is None) != (b is None) or (a is not None and abs(a - b) > SURER * max(a, b)):
+        return [f"the standard error of {name} is claimed to be {a} and was {b} when it was run again"]
+    return []
 
 
 def _compared(claimed: Row, second: Row, name: str) -> dict[str, Any]:
