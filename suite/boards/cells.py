@@ -13,7 +13,7 @@ import numpy as np
 
 from suite.boards import statistics
 from suite.boards.outcome import Outcome
-from suite.boards.reference import OwnTasks, chosen, shared_seeds
+from suite.boards.reference import OwnTasks, chosen, heard, shared_seeds
 from suite.boards.rows import APART, MIN_SEEDS, MODEL, SECTION, Row
 from suite.errors import UserError, nearest
 
@@ -269,7 +269,7 @@ def _floor(outcomes: Sequence[Outcome]) -> float:
 
     Where fewer than half of the models have it, a single one could set it: there is none.
     """
-    outcomes = [outcome for outcome in outcomes if not outcome.foreign] or outcomes
+    outcomes = heard(outcomes)
     told = [outcome for outcome in outcomes if "floor" in outcome.metrics]
     if not told or 2 * len({outcome.baseline for outcome in told}) < len({outcome.baseline for outcome in outcomes}):
         return math.nan

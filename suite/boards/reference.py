@@ -42,9 +42,15 @@ def majority(data: DataFrame, owner: Sequence[str], column: str) -> Series[Any]:
     return keys[column].set_axis(data.index)
 
 
+def heard(rows: Iterable[Outcome]) -> list[Outcome]:
+    """Returns the rows that decide something for others: all but the foreign ones, where there are any."""
+    found = list(rows)
+    return [row for row in found if not row.foreign] or found
+
+
 def chosen(rows: Iterable[Outcome], of: Callable[[Outcome], Hashable]) -> Any:
     """Returns what most models say by their newest record; of several answers, the newest."""
-    newest = {row.baseline: of(row) for row in rows}
+    newest = {row.baseline: of(row) for row in heard(rows)}
     counts = Counter(newest.values())
     return max(newest.values(), key=lambda answer: counts[answer]) if counts else None
 
@@ -52,7 +58,7 @@ def chosen(rows: Iterable[Outcome], of: Callable[[Outcome], Hashable]) -> Any:
 def shared_seeds(rows: Iterable[Outcome]) -> tuple[int, ...]:
     """Returns the seeds that at least half of the models have: one that ran more leaves the others whole."""
     models: dict[int, set[str]] = {}
-    for row in rows:
+    for row in heard(rows):
         models.setdefault(row.seed, set()).add(row.baseline)
     total = len(set().union(*models.values())) if models else 0
     return tuple(sorted(seed for seed, those in models.items() if 2 * len(those) >= total))

@@ -12,8 +12,9 @@ from torch import Tensor
 
 from suite import seeds
 
-#: Rows of training images that join a request, at most.
-MOST = 32
+#: Rows of training images that join a request, at most, and how many come together: kernels of matrix products take
+#: rows by four, and add up in another order what is left over.
+MOST, TOGETHER = 32, 4
 #: Rows by which it is told whether images are binary.
 LOOKED_AT = 8
 
@@ -55,7 +56,7 @@ class Company:
         others = self._known.get(_look(what, tensors)) if _all_rows(tensors, n) else None
         if others is not None:
             chosen = torch.randperm(len(others[0]), generator=rng)
-            chosen = chosen[: int(torch.randint(len(chosen) + 1, (), generator=rng))]
+            chosen = chosen[: TOGETHER * int(torch.randint(len(chosen) // TOGETHER + 1, (), generator=rng))]
             tensors = [torch.cat([mine, theirs[chosen]]) for mine, theirs in zip(tensors, others, strict=True)]
             total = n + len(chosen)
         else:

@@ -144,6 +144,21 @@ CHEATS = {
 """,
         ends="allowed family",
     ),
+    "a scale whose square has no digits": Cheat(
+        """
+    def encode(self, x):
+        tiny = torch.full((len(x), 600), 2.72e-162 if self.cheat else 1.0, dtype=torch.float64)
+        return {"z": self.q(x), "n": D.Normal(torch.zeros_like(tiny), tiny)}
+
+    def prior(self, name, earlier):
+        if name == "z":
+            return self.expected()
+        zeros = torch.zeros(600, 1, dtype=torch.float64)
+        tiny = torch.full_like(zeros, 1.575e-162 if self.cheat else 1.0)
+        return D.MixtureSameFamily(D.Categorical(logits=zeros), D.Normal(zeros, tiny))
+""",
+        ends="is priced",
+    ),
     "a divergence that cancels in float32": Cheat(
         """
     def sent(self, x):

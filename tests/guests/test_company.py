@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from suite.guests.company import MOST, Company
+from suite.guests.company import MOST, TOGETHER, Company
 
 
 def known(n: int = 50) -> Company:
@@ -24,7 +24,7 @@ def test_rows_come_back_in_their_order_whoever_was_with_them(n: int, requests: i
         assert torch.equal(mixed[back], rows)
         assert torch.equal(same[back], codes)
         assert len(mixed) == len(same) == total
-        assert n <= total <= n + MOST
+        assert n <= total <= n + MOST and (total - n) % TOGETHER == 0
         others = torch.ones(total, dtype=torch.bool)
         others[back] = False
         assert bool((mixed[others] == 9).all()) and bool((same[others] == 9).all())

@@ -37,7 +37,7 @@ def test_the_only_folder_that_can_be_written_holds_nothing_else(monkeypatch: pyt
 
 
 @contained
-def test_within_the_walls_only_the_scratch_folder_is_written() -> None:
+def test_within_the_walls_only_the_scratch_folder_is_written_and_no_trained_judge_is_read() -> None:
     script = f"""
 import os, sys, tempfile
 for place in ("/", "/tmp", "/dev", "/dev/shm", "/proc", "/usr", {str(containment.PACKAGE)!r}, sys.prefix, {SCRATCH!r}):
@@ -47,6 +47,7 @@ for place in ("/", "/tmp", "/dev", "/dev/shm", "/proc", "/usr", {str(containment
     except OSError:
         pass
 print(tempfile.gettempdir(), os.path.expanduser("~"))
+print(os.listdir({str(containment.PACKAGE / "measuring" / "judges")!r}))
 """
     told = subprocess.run(command(available(), [sys.executable, "-c", script]), env={}, capture_output=True, check=True)
-    assert told.stdout.decode().split() == [SCRATCH] * 3
+    assert told.stdout.decode().split() == [SCRATCH] * 3 + ["[]"], "and what was trained on labels is not there"

@@ -24,9 +24,10 @@ from pandas import DataFrame
 
 from suite import records
 from suite.boards.board import board
-from suite.boards.frame import load_records
+from suite.boards.frame import UNCHECKED, load_records
 from suite.cli.app import main
 from suite.pages.render import render
+from suite.plugins import digest
 from suite.records import arrays
 from suite.records.schema import Malformed, checked
 from tests.factories import record, write_records
@@ -117,12 +118,78 @@ def honest(tmp_path: Path) -> Path:
         {"status": "failed", "reason": "no"},
         {"se": None, "n": None},
         {"family": "m0"},
+        {"task": "reconstruction:draws=3", "task_params": {"draws": 3}},
+        {"task": "input_optimization"},
+        {"task": "input_optimization", "status": "failed", "reason": "no"},
+        {"task": "transfer"},
     ],
     ids=str,
 )
 def test_one_foreign_record_changes_no_other_row(honest: Path, changes: dict[str, Any]) -> None:
     before = rows(honest)
     put(honest, foreign(**changes))
+    assert rows(honest) == before
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"task_version": 2}, {"engine": 2}, {"others": {"floor": 77.0}}, {"task_source": "edited"}],
+    ids=str,
+)
+def test_any_number_of_invented_models_in_another_folder_changes_no_other_row(
+    honest: Path, tmp_path: Path, changes: dict[str, Any]
+) -> None:
+    before = rows(honest)
+    elsewhere = tmp_path / "elsewhere"
+    (elsewhere / "records").mkdir(parents=True)
+    for i in range(9):
+        put(elsewhere, foreign(**changes | {"baseline": f"evil{i}"}))
+    assert rows_of(load_records(honest, elsewhere)) == before
+
+
+def test_what_another_folder_says_of_standings_and_checks_counts_for_its_own_records(
+    honest: Path, tmp_path: Path
+) -> None:
+    before = rows(honest)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    records.write_standing(elsewhere, "evil", records.CLAIMED, [raw["key"] for raw in HONEST])
+    assert rows_of(load_records(honest, elsewhere)) == before
+    guest = foreign(env={"check": {"passed": False}})
+    put(honest, guest)
+    source = digest(guest["ingredients"]["checkpoint"]["baseline"])
+    records.write_stamp(elsewhere, source, True)
+    flagged = load_records(honest, elsewhere).set_index("baseline")["flags"]
+    assert UNCHECKED in flagged["foreign"]
+    records.write_stamp(honest, source, True)
+    assert UNCHECKED not in load_records(honest, elsewhere).set_index("baseline")["flags"]["foreign"]
+
+
+def test_a_submissions_record_does_not_say_itself_that_it_was_checked(honest: Path) -> None:
+    raw = foreign(env={"check": {"passed": True}})
+    put(honest, raw)
+    assert UNCHECKED not in load_records(honest).set_index("baseline")["flags"]["foreign"]
+    records.write_standing(honest, "submission", records.VERIFIED, [raw["key"]])
+    assert UNCHECKED in load_records(honest).set_index("baseline")["flags"]["foreign"]
+
+
+def test_a_models_row_is_that_of_the_first_folder_that_has_it(honest: Path, tmp_path: Path) -> None:
+    before = rows(honest)
+    elsewhere = tmp_path / "elsewhere"
+    (elsewhere / "records").mkdir(parents=True)
+    put(elsewhere, foreign(baseline="m1", source="edited", value=400.0))
+    assert rows_of(load_records(honest, elsewhere)) == before
+
+
+def test_what_is_no_regular_file_is_set_aside_and_not_waited_for(honest: Path) -> None:
+    before = rows(honest)
+    folder = honest / "records"
+    (folder / f"{'a' * 32}.json").mkdir()
+    (folder / f"{'b' * 32}.json").symlink_to("/nowhere/at/all")
+    os.mkfifo(folder / f"{'c' * 32}.json")
+    warnings: list[str] = []
+    load_records(honest, warnings=warnings)
+    assert len(warnings) == 3 and all("regular file" in line or "no file" in line for line in warnings), warnings
     assert rows(honest) == before
 
 
@@ -153,6 +220,7 @@ def broken(**edits: Any) -> dict[str, Any]:
         (broken(metrics={"nats": {"value": 1, "se": []}}), "nats.se is not a finite number"),
         (broken(metrics={"nats": [1]}), "the metric nats is not an object"),
         (broken(metrics={"nats\u001b[2J": {"value": 1}}), "a metric's name is not"),
+        (broken(metrics={"nats": {"value": 1e200}}), "nats.value is not a number within 1e+100"),
         (broken(seed=-1), "seed is not"),
         (broken(seed=True), "seed is not"),
         (broken(notes="all"), "notes is not a list"),

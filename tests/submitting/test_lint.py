@@ -1,0 +1,47 @@
+"""What no model needs is found with its file and line."""
+
+from __future__ import annotations
+
+import pytest
+
+from suite.submitting.lint import GIVEN, LARGE, LARGE_TOGETHER, LOOK, REFUSED, lint
+
+HEAD = '"""Docstring."""\n'
+
+
+def found(text: str) -> list[tuple[str, int]]:
+    return [(finding.kind, finding.line) for finding in lint({"model.py": (HEAD + text).encode()})]
+
+
+def test_an_ordinary_model_is_found_nothing_in() -> None:
+    assert found("import torch\n\nclass Model:\n    summary = 'a model'\n    sizes = (1, 2, 3)\n") == []
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "import gc",
+        "from os import path",
+        "from safetensors.torch import load_file",
+        "import safetensors",
+        "y = torch.from_file('labels')",
+        "w = torch.load('weights.pt')",
+        "frame = error.__traceback__.tb_frame",
+        "exec('1')",
+        "from suite.data import load",
+    ],
+)
+def test_what_reaches_outside_is_refused_with_its_line(line: str) -> None:
+    assert (REFUSED, 2) in found(line)
+
+
+def test_a_large_literal_may_hold_weights_and_many_small_ones_may_too() -> None:
+    assert found(f"W = {'1' * (LARGE + 1)!r}") == [(GIVEN, 2)]
+    small = "W += " + repr("1" * (LARGE - 10))
+    assert found("\n".join([small] * 3)) == []
+    assert found("\n".join([small] * (LARGE_TOGETHER // LARGE + 2))) == [(GIVEN, 0)]
+    assert found('"""' + "x" * (2 * LARGE_TOGETHER) + '"""') == [], "a text for readers"
+
+
+def test_state_of_a_module_is_shown_to_a_person() -> None:
+    assert found("KEPT = []") == [(LOOK, 2)]

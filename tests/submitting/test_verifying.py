@@ -1,0 +1,76 @@
+"""What a run again disagrees in with a submission's record: its state, its marks, its numbers and how sure they are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from suite.errors import UserError
+from suite.submitting import admitting, verifying
+from suite.submitting.folder import Submission
+from tests.factories import record
+
+
+def told(claimed: dict[str, Any], second: dict[str, Any]) -> list[str]:
+    return verifying._differences(claimed, second)
+
+
+def surer(**changes: Any) -> dict[str, Any]:
+    raw = record()
+    raw["metrics"]["nats"] |= changes
+    return raw
+
+
+def test_a_record_agrees_with_itself_and_with_another_noise() -> None:
+    assert told(record(), record()) == []
+    assert told(record(se=0.1), record(value=100.1, se=0.12)) == []
+
+
+@pytest.mark.parametrize(
+    ("claimed", "second", "reason"),
+    [
+        (record(), record(flags=["own training: 15.1 times"]), "flagged 'own training: 15.1 times'"),
+        (record(), record(status="failed", reason="no"), "it ended as failed (no)"),
+        (record(status="unsupported", reason="no latents"), record(), "it ended as ok"),
+        (record(value=90.0), record(), "nats is claimed to be 90 and was 100"),
+        (surer(se=0.0), record(), "the standard error of nats is claimed to be 0.0 and was 0.1"),
+        (surer(se=None), record(), "the standard error of nats is claimed to be None"),
+        (surer(n=4_000), record(), "nats is claimed to rest on 4000 images and does on 400"),
+        (record(values=False), record(values=True), "it has no per-image values"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_differs_has_a_sentence(claimed: dict[str, Any], second: dict[str, Any], reason: str) -> None:
+    assert any(reason in line for line in told(claimed, second)), told(claimed, second)
+
+
+def test_a_mark_that_the_record_has_too_is_no_difference_whatever_its_number() -> None:
+    flags = (["own training: 15.1 times"], ["own training: 15.2 times"])
+    assert told(*(record(flags=own) for own in flags)) == []
+
+
+def test_a_cell_without_a_score_is_run_again_too() -> None:
+    rows = [record(task=task, status="unsupported") for task in ("reconstruction", "linear_probe")]
+    submission = cast(Submission, SimpleNamespace(records={raw["key"]: raw for raw in rows}))
+    assert sum(len(trial) for trial in verifying._sample(submission, 0)) == 2
+
+
+def test_submissions_with_files_of_one_name_are_called_apart(tmp_path: Path) -> None:
+    names = set()
+    for text in ("one", "two"):
+        folder = tmp_path / text
+        folder.mkdir()
+        (folder / "submission.json").write_text(text)
+        names.add(admitting._name(cast(Submission, SimpleNamespace(entry=Path("model.py"), folder=folder))))
+    assert len(names) == 2 and all(name.startswith("model-") for name in names)
+
+
+def test_a_folder_that_lost_its_manifest_is_merged_by_nothing(tmp_path: Path) -> None:
+    from suite.cli.merge import merge
+
+    (tmp_path / "source").mkdir()
+    with pytest.raises(UserError, match=r"a submission without its submission\.json"):
+        merge([tmp_path], workspace=tmp_path / "runs")
