@@ -66,7 +66,7 @@ def _counts(q: D.Distribution, rng: torch.Generator) -> Tensor:
     if type(q) is D.Categorical:
         return _category(q.logits, rng)
     if isinstance(rng, SecretGenerator):
-        return _secret_bits(q, rng)
+        return _secret_counts(q, rng)
     seed = derive(int(torch.randint(2**62, (), generator=rng)))
     devices = [q.mean.device] if q.mean.is_cuda else []
     with torch.random.fork_rng(devices=devices):
@@ -75,12 +75,19 @@ def _counts(q: D.Distribution, rng: torch.Generator) -> Tensor:
     return z.long() if type(q) in DISCRETE_FAMILIES and type(q) is not D.OneHotCategorical else z
 
 
-def _secret_bits(q: D.Distribution, rng: SecretGenerator) -> Tensor:
-    """Draws of a Bernoulli or a one-hot vector whose noise no other draw tells."""
-    if type(q) is D.OneHotCategorical:
-        return torch.nn.functional.one_hot(_category(q.logits, rng), q.logits.shape[-1]).to(q.logits.dtype)
+def _secret_counts(q: D.Distribution, rng: SecretGenerator) -> Tensor:
+    """Draws of a discrete family, or of a mixture of one, whose noise no other draw tells."""
+    if type(q) is D.MixtureSameFamily:
+        inner = _secret_counts(bare(q.component_distribution), rng)
+        drawn = _of_component(q, inner, _component(q, rng))
+        return drawn.float() if type(element(q)) is D.Bernoulli else drawn  # as torch draws them
     logits: Tensor = q.logits  # type: ignore[attr-defined]
-    return (uniform(rng, logits.shape).to(logits.device) < logits.double().sigmoid()).long()
+    if type(q) is D.Bernoulli:
+        return (uniform(rng, logits.shape).to(logits.device) < logits.double().sigmoid()).long()
+    drawn = _category(logits, rng)
+    if type(q) is D.OneHotCategorical:
+        return torch.nn.functional.one_hot(drawn, logits.shape[-1]).to(logits.dtype)
+    return drawn
 
 
 def _category(logits: Tensor, rng: torch.Generator) -> Tensor:
@@ -114,13 +121,22 @@ def _density(q: D.Distribution, rng: torch.Generator) -> tuple[Tensor, Tensor, T
 
 def _mixture(q: D.MixtureSameFamily, rng: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
     """A draw of every component, of which those that the mixing weights choose are kept."""
-    component, event = q.component_distribution, q.event_shape
-    logits = q.mixture_distribution.logits.expand(component.batch_shape)
-    chosen = _category(logits, rng)
-    index = chosen.reshape(*chosen.shape, *[1] * (len(event) + 1)).expand(*chosen.shape, 1, *event)
-    axis = -1 - len(event)
-    centre, deviation, dither = (part.gather(axis, index).squeeze(axis) for part in _density(bare(component), rng))
+    chosen = _component(q, rng)
+    parts = _density(bare(q.component_distribution), rng)
+    centre, deviation, dither = (_of_component(q, part, chosen) for part in parts)
     return centre, deviation, dither
+
+
+def _component(q: D.MixtureSameFamily, rng: torch.Generator) -> Tensor:
+    """Which component each value comes from."""
+    return _category(q.mixture_distribution.logits.expand(q.component_distribution.batch_shape), rng)
+
+
+def _of_component(q: D.MixtureSameFamily, drawn: Tensor, chosen: Tensor) -> Tensor:
+    """Of draws of all components those of the chosen ones."""
+    event = q.event_shape
+    index = chosen.reshape(*chosen.shape, *[1] * (len(event) + 1)).expand(*chosen.shape, 1, *event)
+    return drawn.gather(-1 - len(event), index).squeeze(-1 - len(event))
 
 
 def _dither(spread: Tensor, precision: torch.dtype, rng: torch.Generator) -> Tensor:

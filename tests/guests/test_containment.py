@@ -21,7 +21,7 @@ def targets(walls: list[str], kind: str, place: int) -> list[str]:
 
 
 @contained
-@pytest.mark.parametrize("home", ["/tmp/clone", "/home/someone/clone", "/opt"])
+@pytest.mark.parametrize("home", ["/tmp/clone", "/srv/clone", "/opt"])
 def test_the_only_folder_that_can_be_written_holds_nothing_else(monkeypatch: pytest.MonkeyPatch, home: str) -> None:
     """It is wiped after every sitting: an environment within it took a check from 40 seconds to four minutes."""
     monkeypatch.setattr(containment, "PACKAGE", Path(home) / "suite")

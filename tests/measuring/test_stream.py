@@ -13,7 +13,7 @@ from suite.measuring.drawing import draw
 from suite.measuring.stream import SecretGenerator, normal, uniform
 
 N = 50_000
-ZEROS, ONES = torch.zeros(40, 3), torch.ones(40, 3)
+ZEROS, ONES, LOGITS = torch.zeros(40, 3), torch.ones(40, 3), torch.zeros(40, 2, 5)
 FAMILIES = {
     "Normal": D.Normal(ZEROS, ONES),
     "Normal in float64": D.Normal(ZEROS.double(), ONES.double()),
@@ -23,6 +23,14 @@ FAMILIES = {
     "Categorical": D.Categorical(logits=ZEROS),
     "OneHotCategorical": D.OneHotCategorical(logits=ZEROS),
     "a mixture": D.MixtureSameFamily(D.Categorical(logits=ZEROS), D.Normal(ZEROS, ONES)),
+    "a mixture of bits": D.MixtureSameFamily(D.Categorical(logits=ZEROS), D.Bernoulli(logits=ZEROS)),
+    "a mixture of classes": D.MixtureSameFamily(D.Categorical(logits=ZEROS[:, :2]), D.Categorical(logits=LOGITS)),
+    "a mixture of one-hot vectors": D.MixtureSameFamily(
+        D.Categorical(logits=ZEROS[:, :2]), D.OneHotCategorical(logits=LOGITS)
+    ),
+    "a mixture of bits together": D.MixtureSameFamily(
+        D.Categorical(logits=ZEROS[:, :2]), D.Independent(D.Bernoulli(logits=LOGITS), 1)
+    ),
 }
 
 
@@ -32,6 +40,8 @@ def test_no_draw_of_a_secret_takes_anything_from_torchs_generators(name: str) ->
     rng = SecretGenerator("secret", 1)
     own, shared = rng.get_state(), torch.get_rng_state()
     first, second = draw(FAMILIES[name], rng), draw(FAMILIES[name], rng)
+    public = draw(FAMILIES[name], torch.Generator().manual_seed(0))
+    assert (first.shape, first.dtype) == (public.shape, public.dtype)
     assert not torch.equal(first, second)
     assert torch.equal(rng.get_state(), own) and torch.equal(torch.get_rng_state(), shared)
     assert torch.equal(draw(FAMILIES[name], SecretGenerator("secret", 1)), first)
