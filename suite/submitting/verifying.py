@@ -26,8 +26,9 @@ from suite.submitting.verdict import Verdict
 #: Cells that are run again unless another number is asked for, and seconds that one command may take.
 CELLS, SECONDS = 3, 24 * 3600.0
 
-#: By which share two standard errors of one metric may differ: the noise is another, the images are the same.
-SURER = 0.5
+#: By which share two standard errors of one metric may differ: the noise is another, the images are the same. Below
+#: ``SURE``, relative to the value, a standard error is none.
+SURER, SURE = 0.5, 1e-6
 
 #: Half-width of a 95 % interval, in standard errors.
 WIDTH = 1.96
@@ -172,7 +173,8 @@ def _uncertainty(name: str, claimed: Row, second: Row) -> list[str]:
     if claimed["n"] != second["n"]:
         return [f"{name} is claimed to rest on {claimed['n']} images and does on {second['n']}"]
     a, b = claimed["se"], second["se"]
-    if (a is None) != (b is None) or (a is not None and abs(a - b) > SURER * max(a, b)):
+    none = SURE * max(1.0, abs(second["value"]))
+    if (a is None) != (b is None) or (a is not None and abs(a - b) > max(SURER * max(a, b), none)):
         return [f"the standard error of {name} is claimed to be {a} and was {b} when it was run again"]
     return []
 

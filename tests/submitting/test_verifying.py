@@ -27,6 +27,7 @@ def surer(**changes: Any) -> dict[str, Any]:
 def test_a_record_agrees_with_itself_and_with_another_noise() -> None:
     assert told(record(), record()) == []
     assert told(record(se=0.1), record(value=100.1, se=0.12)) == []
+    assert told(record(se=0.0), record(se=1e-9)) == []
 
 
 @pytest.mark.parametrize(
