@@ -243,7 +243,7 @@ class _Experiment:
 
     def active_units(self) -> dict[str, int]:
         """Number of active dimensions of each group with Gaussian posteriors."""
-        parts: dict[str, list[tuple[Tensor, Tensor, Tensor, Tensor]]] = {}
+        found: dict[str, _Activity] = {}
         for i, (b,) in enumerate(batches(self.bits)):
             latents, start = self.channel.model.encode(b), i * BATCH
             earlier: Values = {}
@@ -253,12 +253,9 @@ class _Experiment:
                 moments = _gaussian(self.channel.prior(name, z, earlier), z)
                 base = bare(q) if isinstance(q, D.Distribution) else q
                 if isinstance(base, D.Normal) and moments is not None:
-                    parts.setdefault(name, []).append((base.loc.flatten(1), base.scale.flatten(1), *moments))
+                    found.setdefault(name, _Activity()).add(base.loc.flatten(1), base.scale.flatten(1), *moments)
                 earlier[name] = z
-        return {
-            name: _count_active(*(torch.cat(column) for column in zip(*rows, strict=True)))
-            for name, rows in parts.items()
-        }
+        return {name: activity.count() for name, activity in found.items()}
 
     def gradients(self) -> dict[str, float]:
         """Mean norm of the gradient of the distortion at the values sent, times the group's standard deviation."""
@@ -310,8 +307,23 @@ def _gaussian(prior: D.Distribution | GaussianPrior, z: Tensor) -> tuple[Tensor,
     return mean.to(z.dtype).expand_as(flat), scale.to(z.dtype).expand_as(flat)
 
 
-def _count_active(loc: Tensor, scale: Tensor, prior_loc: Tensor, prior_scale: Tensor) -> int:
-    """Burda et al. 2015, sec. 5: units whose posterior mean varies; and whose KL isn't negligible."""
-    varies = ((loc - prior_loc) / prior_scale).var(0) > ACTIVE
-    kl = D.kl_divergence(D.Normal(loc, scale), D.Normal(prior_loc, prior_scale)).mean(0)
-    return int((varies & (kl > ACTIVE)).sum())
+class _Activity:
+    """Burda et al. 2015, sec. 5: units whose posterior mean varies, and whose KL isn't negligible. Holds sums alone."""
+
+    def __init__(self) -> None:
+        self.images = 0
+        self.sums: Tensor | float = 0.0
+
+    def add(self, loc: Tensor, scale: Tensor, prior_loc: Tensor, prior_scale: Tensor) -> None:
+        """Takes the posteriors and priors of a batch, each (n, d)."""
+        deviation = ((loc - prior_loc) / prior_scale).double()
+        kl = D.kl_divergence(D.Normal(loc, scale), D.Normal(prior_loc, prior_scale)).double()
+        self.images += len(loc)
+        self.sums = self.sums + torch.stack([deviation.sum(0), deviation.square().sum(0), kl.sum(0)])
+
+    def count(self) -> int:
+        """Units that are active over all images."""
+        assert isinstance(self.sums, Tensor)
+        mean, square, kl = self.sums / self.images
+        variance = (square - mean.square()) * self.images / (self.images - 1)
+        return int(((variance > ACTIVE) & (kl > ACTIVE)).sum())

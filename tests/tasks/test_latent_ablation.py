@@ -153,3 +153,15 @@ def test_the_weakest_group_is_ranked_among_equal_groupings_alone_and_nothing_cou
 def test_units_count_as_active_however_often_their_normal_is_wrapped() -> None:
     once, twice = (score.metrics.get("active_units/z") for score in (_units(), _units(wrapped=2)))
     assert once == twice == Measure(6.0)
+
+
+def test_active_units_summed_over_batches_are_those_of_the_whole() -> None:
+    rng = torch.Generator().manual_seed(0)
+    loc = torch.randn(50, 40, generator=rng) * torch.logspace(-2, 0, 40) + 100.0
+    scale, prior = torch.logspace(-1, 0, 40).expand(50, 40), (torch.full((50, 40), 100.0), torch.ones(50, 40))
+    activity = MODULE._Activity()
+    for start in range(0, 50, 20):
+        activity.add(*(tensor[start : start + 20] for tensor in (loc, scale, *prior)))
+    kl = D.kl_divergence(D.Normal(loc, scale), D.Normal(*prior)).mean(0)
+    expected = int(((loc.var(0) > MODULE.ACTIVE) & (kl > MODULE.ACTIVE)).sum())
+    assert 0 < activity.count() == expected < 40
