@@ -188,7 +188,8 @@ class _Experiment:
             parts = []
             for i, (b,) in enumerate(batches(self.bits)):
                 parts.append(channel.send(channel.model.encode(b), len(b), subject.rng("ablation", k, i)))
-            self.sent.append({n: torch.cat([p.values[n] for p in parts]) for n in parts[0].values})
+            names = list(parts[0].values)  # popped: no more than one group's parts are held beside what they make
+            self.sent.append({n: torch.cat([p.values.pop(n) for p in parts]) for n in names})
             rates.append({n: torch.cat([p.rates[n] for p in parts]) for n in parts[0].rates})
         self.groups = list(self.sent[0])
         self.rates = {n: torch.stack([r[n] for r in rates]).mean(0) for n in self.groups}

@@ -89,10 +89,14 @@ class Split:
     labels: Tensor = field(repr=False)
     factors: dict[str, Tensor] = field(default_factory=dict, repr=False)
 
-    @functools.cached_property
+    @property
     def binary(self) -> Tensor:
-        """The one fixed binarized draw of ``grey``, float32 in {0, 1}."""
-        return binarize(self.grey)
+        """The one fixed binarized draw of ``grey``, float32 in {0, 1}: a copy, for it is kept in a byte a pixel."""
+        return self._bits.float()
+
+    @functools.cached_property
+    def _bits(self) -> Tensor:
+        return binarize(self.grey).byte()
 
     def __len__(self) -> int:
         return len(self.grey)

@@ -26,7 +26,9 @@ def standardize(train: Tensor, *others: Tensor) -> tuple[Tensor, ...]:
 
 
 def _scales(x: Tensor) -> tuple[Tensor, Tensor]:
-    std, mean = torch.std_mean(x, dim=0, correction=0)
+    exact = x.dtype if x.is_floating_point() else torch.float32
+    parts = [torch.std_mean(columns.to(exact), dim=0, correction=0) for columns in x.split(BLOCK, 1)]
+    std, mean = (torch.cat(part) for part in zip(*parts, strict=True))
     return mean, torch.where(std < CONSTANT_BELOW, 1.0, std)
 
 
@@ -40,7 +42,7 @@ def principal_axes(x: Tensor, count: int | None = None) -> tuple[Tensor, Tensor,
     Returns:
         The mean (d,), orthonormal axes (d, count) and their variances (count,) in falling order, in float64.
     """
-    mean = x.mean(0, dtype=torch.float64)
+    mean = torch.cat([columns.mean(0, dtype=torch.float64) for columns in x.split(BLOCK, 1)])  # each held in float64
     return mean, *_axes(x, mean.to(x.dtype), torch.ones_like(x[0]), count)
 
 
@@ -51,7 +53,7 @@ def principal_components(train: Tensor, *others: Tensor, count: int | None = Non
     not fill are left out, since its weights are zero there. The standardized features are never held as a whole.
 
     Args:
-        train: (N, d).
+        train: (N, d), of floats or of integers.
         others: (M, d) each.
         count: At most so many axes; None for all. What is cut off is not computed either.
 
@@ -61,8 +63,15 @@ def principal_components(train: Tensor, *others: Tensor, count: int | None = Non
     mean, std = _scales(train)
     found = _axes_of_few((train - mean).div_(std)) if len(train) < train.shape[1] else _axes(train, mean, std, count)
     axes, variances = (part[..., :count] for part in found)
-    axes = axes[:, variances >= NEGLIGIBLE_VARIANCE * variances[0]].to(train.dtype)
-    return tuple(torch.cat([(rows - mean).div_(std) @ axes for rows in x.split(CHUNK)]) for x in (train, *others))
+    axes = axes[:, variances >= NEGLIGIBLE_VARIANCE * variances[0]].to(mean.dtype)
+    return tuple(_coordinates(x, mean, std, axes) for x in (train, *others))
+
+
+def _coordinates(x: Tensor, mean: Tensor, std: Tensor, axes: Tensor) -> Tensor:
+    found = mean.new_empty(len(x), axes.shape[1])  # parts that are joined at the end would be held twice
+    for rows, place in zip(x.split(CHUNK), found.split(CHUNK), strict=True):
+        torch.matmul((rows - mean).div_(std), axes, out=place)
+    return found
 
 
 def _axes(x: Tensor, mean: Tensor, scale: Tensor, count: int | None) -> tuple[Tensor, Tensor]:

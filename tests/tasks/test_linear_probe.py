@@ -124,6 +124,19 @@ def test_the_first_components_are_the_same_where_no_others_are_computed(rows: in
         torch.testing.assert_close(cut.abs(), whole[:, :5].abs(), atol=1e-3, rtol=1e-4)
 
 
+def test_codes_in_a_byte_have_the_coordinates_of_the_same_numbers_as_floats() -> None:
+    codes = torch.randint(0, 4, (700, 600), generator=_rng(0)).byte()
+    few = codes[:500]  # fewer rows than columns take another way
+    for rows in (codes, few):
+        for ours, floats in zip(
+            linear.principal_components(rows, codes[:9], count=8),
+            linear.principal_components(rows.float(), codes[:9].float(), count=8),
+            strict=True,
+        ):
+            assert ours.dtype == torch.float32
+            assert torch.equal(ours, floats)
+
+
 def test_components_do_not_depend_on_how_rows_and_columns_are_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     x = torch.randn(300, 20, generator=_rng()) * torch.logspace(0, 1, 20)
     whole = linear.principal_components(x)[0]
