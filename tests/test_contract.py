@@ -60,13 +60,13 @@ def _short_fits(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @functools.cache
 def some_digits() -> data.Dataset:
-    """Few of them, so that a task takes seconds."""
+    """Few of them, so that a task takes seconds; by fours, also where a task reads a part: kernels go by fours."""
     whole = data.load("digits")
 
     def few(split: data.Split, n: int) -> data.Split:
         return data.Split(split.grey[:n], split.labels[:n])
 
-    test = few(whole.test, 60)
+    test = few(whole.test, 80)
     spec = replace(whole.spec, train_images=400)
     return replace(whole, spec=spec, train=few(whole.train, 400), val=few(whole.val, 60), read_test=lambda: test)
 

@@ -225,7 +225,9 @@ class _Sitting:
         """A cotangent -> its product with the Jacobian, for every value that is floating."""
         leaves, logits = self.graphs.pop(request.text["graph"])
         wanted = [leaf for leaf in leaves if leaf.requires_grad]
-        found = torch.autograd.grad(logits, wanted, request.tensors[0], allow_unused=True)
+        found: tuple[Tensor | None, ...] = (None,) * len(wanted)
+        if logits.requires_grad:  # a decoder may read none of them
+            found = torch.autograd.grad(logits, wanted, request.tensors[0], allow_unused=True)
         return Frame(
             "tensors", None, [torch.zeros_like(w) if g is None else g for w, g in zip(wanted, found, strict=True)]
         )

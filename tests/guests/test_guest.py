@@ -184,6 +184,13 @@ def test_a_prior_that_is_told_nothing_is_asked_once(tmp_path: Path) -> None:
         assert torch.equal(first, second)
 
 
+def test_the_gradient_of_a_decoder_that_reads_nothing_is_zero(tmp_path: Path) -> None:
+    with hosted(player(tmp_path, "def answer(self, z): return torch.ones(len(z))")) as guest:
+        z = torch.ones(3, 4, requires_grad=True)
+        (found,) = torch.autograd.grad(Frozen(guest).decode({"z": z}, gradients=True).sum(), [z])
+    assert torch.equal(found, torch.zeros(3, 4))
+
+
 def test_an_untrained_twin_lives_in_the_same_rooms_and_takes_no_seat_of_the_model(tmp_path: Path) -> None:
     with hosted("vae") as guest:
         guest.train(digits(), "smoke", "float32")
