@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import os
 import shutil
+import stat
 import tempfile
 import weakref
 from collections.abc import Iterator
@@ -51,11 +52,16 @@ def write_atomically(path: Path, data: bytes) -> None:
 def read_object(path: Path) -> dict[str, Any]:
     """Returns the JSON object in a file of ours; one that is missing, damaged or overlong counts as empty."""
     try:
-        with path.open("rb") as file:
-            raw = orjson.loads(file.read(_MOST_BYTES))
+        with open(path, "rb", opener=_at_once) as file:
+            raw = orjson.loads(file.read(_MOST_BYTES)) if stat.S_ISREG(os.fstat(file.fileno()).st_mode) else {}
     except (OSError, ValueError):
         return {}
     return raw if isinstance(raw, dict) else {}
+
+
+def _at_once(path: str, flags: int) -> int:
+    """Opens without waiting for the other end of a pipe."""
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 class TemporaryFolder:

@@ -11,7 +11,14 @@ from pathlib import Path
 import pytest
 
 from suite.errors import UserError
-from suite.files import HELD, PACKAGE, TEMPORARY, TemporaryFolder, sweep_temporary, write_atomically
+from suite.files import HELD, PACKAGE, TEMPORARY, TemporaryFolder, read_object, sweep_temporary, write_atomically
+
+
+def test_what_is_no_regular_file_counts_as_empty_and_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "there").write_text('{"a": 1}')
+    found = [read_object(tmp_path / name) for name in ("pipe", "there", "missing", ".")]
+    assert found == [{}, {"a": 1}, {}, {}]
 
 
 def test_the_package_s_folder_holds_the_package() -> None:

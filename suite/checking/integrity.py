@@ -19,7 +19,7 @@ from torch import Tensor
 
 from suite import training
 from suite.data import Dataset
-from suite.measuring import Frozen, Subject, answers, make_subject, only_probabilities
+from suite.measuring import Frozen, Subject, answers, discrete_groups, make_subject, only_probabilities
 from suite.training import Baseline, Recipe, Values, checkpoints
 
 #: Images that pass through each check, and how many of them pass again in other company.
@@ -135,9 +135,9 @@ def train(recipe: Recipe, dataset: Dataset, budget: str = BUDGET) -> Baseline:
 def disturbed(model: Frozen, x: Tensor) -> dict[str, Tensor]:
     """The values of these images, real ones with noise: what a decoder receives, and no code it has handed over."""
     rng = torch.Generator().manual_seed(0)
-    values = model.means(x)
+    values, counts = model.means(x), discrete_groups(model, x)
     return {
-        name: v + 0.1 * v.std() * torch.randn(v.shape, generator=rng, dtype=v.dtype) if v.is_floating_point() else v
+        name: v if name in counts else v + 0.1 * v.std() * torch.randn(v.shape, generator=rng, dtype=v.dtype)
         for name, v in values.items()
     }
 

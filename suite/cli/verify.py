@@ -13,7 +13,10 @@ from suite.cli.options import DataRoot, Workspace
 def verify(
     folder: Annotated[Path, typer.Argument(help="A submission's folder.")],
     cells: Annotated[
-        int, typer.Option("--cells", metavar="N", help="How many cells, chosen at random, run again; 0 for all.")
+        int,
+        typer.Option(
+            "--cells", metavar="N", help="How many cells, chosen at random, run again, of each task one; 0 for all."
+        ),
     ] = 3,
     threads: Annotated[int, typer.Option("--threads", metavar="N", help="CPU threads of each run.")] = 1,
     check: Annotated[bool, typer.Option(help="Try `suite check` as well.")] = True,

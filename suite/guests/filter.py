@@ -3,6 +3,8 @@
 What lies outside a process outlives it: a file's name, a shared memory segment, a key in a keyring, a limit set on
 another process, a queue, a signal. Each would carry something from one sitting to the next, or from the sender to the
 receiver. An allow-list in the kernel (seccomp) leaves none of them, without walls too. Refused calls end in ``EPERM``.
+Counts of page faults are not told either: which pages of a library the kernel holds is a memory that no wall parts.
+What is left of that is the clock: a page that is not held takes longer to read.
 """
 
 from __future__ import annotations
@@ -26,13 +28,13 @@ _NUMBER, _MACHINE, _ARGUMENTS = 0, 4, 16
 _MACHINES = {
     "x86_64": (
         0xC000003E,
-        "12 229 228 230 3 32 292 60 231 269 439 72 5 138 202 79 217 108 107 104 115 39 110 318 120 118 97 98 55 186 96 "
+        "12 229 228 230 3 32 292 60 231 269 439 72 5 138 202 79 217 108 107 104 115 39 110 318 120 118 97 55 186 96 "
         "102 274 8 28 324 149 9 10 25 150 11 35 262 271 157 17 295 270 0 267 19 45 219 334 13 127 14 15 204 143 145 "
         "146 147 24 44 273 218 48 131 137 332 99 100 63 1 20 257 62 234 302 16 56 435",
     ),
     "aarch64": (
         0xC00000B7,
-        "214 114 113 115 57 23 24 93 94 48 439 25 80 44 98 17 61 177 175 176 158 172 173 278 150 148 163 165 209 178 "
+        "214 114 113 115 57 23 24 93 94 48 439 25 80 44 98 17 61 177 175 176 158 172 173 278 150 148 163 209 178 "
         "169 174 100 62 233 283 228 222 226 216 229 215 101 79 73 167 67 69 72 63 78 65 207 128 293 134 136 135 139 "
         "123 121 120 125 126 124 206 99 96 210 132 43 291 179 153 160 64 66 56 129 131 261 29 220 435",
     ),
@@ -40,7 +42,7 @@ _MACHINES = {
 _NAMES = (  # noqa: SIM905  # a list of its own lines would be as long as the file
     "brk clock_getres clock_gettime clock_nanosleep close dup dup3 exit exit_group faccessat faccessat2 fcntl fstat "
     "fstatfs futex getcwd getdents64 getegid geteuid getgid getgroups getpid getppid getrandom getresgid getresuid "
-    "getrlimit getrusage getsockopt gettid gettimeofday getuid get_robust_list lseek madvise membarrier mlock mmap "
+    "getrlimit getsockopt gettid gettimeofday getuid get_robust_list lseek madvise membarrier mlock mmap "
     "mprotect mremap munlock munmap nanosleep newfstatat ppoll prctl pread64 preadv pselect6 read readlinkat readv "
     "recvfrom restart_syscall rseq rt_sigaction rt_sigpending rt_sigprocmask rt_sigreturn sched_getaffinity "
     "sched_getparam sched_getscheduler sched_get_priority_max sched_get_priority_min sched_yield sendto "

@@ -47,9 +47,12 @@ def rebuild(q: D.Distribution, where: str) -> D.Distribution:
     """
     try:
         if type(q) is D.Independent:
-            return D.Independent(rebuild(q.base_dist, where), q.reinterpreted_batch_ndims)
+            base = rebuild(q.base_dist, where)
+            _check_dimensions(q.reinterpreted_batch_ndims, base)
+            return D.Independent(base, q.reinterpreted_batch_ndims)
         if type(q) is D.MixtureSameFamily:
             mixture, component = rebuild(q.mixture_distribution, where), rebuild(q.component_distribution, where)
+            _check_weights(mixture, component)
             return D.MixtureSameFamily(mixture, component, validate_args=True)  # type: ignore[arg-type]
         names = FAMILIES.get(type(q))
         if names is None:
@@ -65,6 +68,20 @@ def rebuild(q: D.Distribution, where: str) -> D.Distribution:
     except (ValueError, AttributeError, TypeError) as error:
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ContractError(f"{where}: {type(q).__name__} with invalid parameters: {first}") from error
+
+
+def _check_dimensions(dims: object, base: D.Distribution) -> None:
+    """Torch takes a negative number too: it then adds dimensions, and a mixture sums its components' log densities."""
+    if type(dims) is not int or not 0 <= dims <= len(base.batch_shape):
+        raise ValueError(f"Independent takes 0 to {len(base.batch_shape)} dimensions of its base, not {dims}")
+
+
+def _check_weights(mixture: D.Distribution, component: D.Distribution) -> None:
+    """Refuses weights of more rows than there are components for: each value would be priced once for each row."""
+    weights, components = mixture.batch_shape, component.batch_shape[:-1]
+    sizes = zip(reversed(weights), reversed(components), strict=False)
+    if len(weights) > len(components) or any(given not in (1, wanted) for given, wanted in sizes):
+        raise ValueError(f"mixing weights of shape {tuple(weights)} for components of shape {tuple(components)}")
 
 
 def _check_range(parameters: dict[str, Tensor]) -> None:

@@ -94,7 +94,10 @@ def log_prob(p: Prior, z: Tensor, centre: Tensor | None = None) -> Tensor:
     _check_shape(p, z)
     # torch wants the integers of a Bernoulli as floats, those of a Categorical as indices.
     floats = z.is_floating_point() or type(element(p)) is D.Bernoulli
-    return _sum(in_float64(p, centre).log_prob(z.double() if floats else z), len(z))
+    terms = in_float64(p, centre).log_prob(z.double() if floats else z)
+    if terms.shape != z.shape[: z.ndim - len(p.event_shape)]:
+        raise ValueError(f"{tuple(terms.shape)} log probabilities of values of shape {tuple(z.shape)}")
+    return _sum(terms, len(z))
 
 
 def in_float64(p: D.Distribution, centre: Tensor | None = None) -> D.Distribution:

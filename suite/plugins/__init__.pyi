@@ -25,4 +25,5 @@ from .registry import resolve_all as resolve_all
 from .source import Source as Source
 from .space import LOG as LOG
 from .syntax import FACES as FACES
+from .syntax import is_text as is_text
 from .syntax import parse as parse

@@ -125,6 +125,8 @@ def read(path: Path) -> bytes:
     Raises:
         UserError: If it cannot be read.
     """
+    if path.exists() and not path.is_file():  # a pipe would be waited for
+        raise UserError(f"cannot read {path}: it is no regular file")
     try:
         return path.read_bytes()
     except OSError as error:

@@ -20,6 +20,9 @@ FACES = frozenset({"suite", "suite.contract", "suite.measuring"})
 #: text, left out of the hash, and not there when the file runs.
 SPACE = "space"
 
+#: Python refuses to write out an integer of a little more.
+_MOST_BITS = 10_000
+
 #: All that a search space is made of.
 _LITERAL = (ast.Constant, ast.Dict, ast.List, ast.Tuple, ast.UnaryOp, ast.USub, ast.Load)
 
@@ -34,12 +37,16 @@ def parse(data: bytes, path: Path | str) -> ast.Module:
         UserError: With the file, the line and the reason.
     """
     try:
-        return ast.parse(data)
+        parsed = ast.parse(data)
     except (SyntaxError, ValueError) as error:
         line = f":{error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
         raise UserError(f"{path}{line}: {getattr(error, 'msg', None) or error}") from error
     except (RecursionError, MemoryError) as error:
         raise UserError(f"{path}: an expression is nested too deeply to be read") from error
+    for node in ast.walk(parsed):
+        if isinstance(node, ast.Constant) and isinstance(node.value, int) and node.value.bit_length() > _MOST_BITS:
+            raise UserError(f"{path}:{node.lineno}: an integer of more than {_MOST_BITS:,} bits")
+    return parsed
 
 
 def is_text(node: Any) -> bool:

@@ -30,6 +30,8 @@ def read(path: Path, names: Collection[str] | None = None) -> dict[str, np.ndarr
     Raises:
         Unreadable: If the file is no such archive, or its arrays are more or larger than values are.
     """
+    if path.exists() and not path.is_file():  # a pipe would be waited for
+        raise Unreadable("it is no regular file")
     try:
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()

@@ -104,6 +104,8 @@ def _copy_pictures(folders: Sequence[str | Path], workspace: str | Path, record:
             continue
         if records.is_link(picture) or records.is_link(source):
             warnings.append(f"{picture} is a link and was left out")
+        elif not picture.is_file():
+            warnings.append(f"{picture} is no regular file and was left out")
         elif picture.stat().st_size > MOST_PICTURE:
             warnings.append(f"{picture} is larger than {MOST_PICTURE:,} bytes and was left out")
         else:

@@ -91,6 +91,8 @@ def _check_tree(folder: Path) -> None:
             path = Path(root) / name
             if path.is_symlink():
                 raise UserError(f"{_shown(path)} is a link: a submission holds plain files alone")
+            if not (path.is_file() or path.is_dir()):  # a pipe would be waited for
+                raise UserError(f"{_shown(path)} is no plain file: a submission holds plain files alone")
         files += len(names)
         total += sum((Path(root) / name).stat().st_size for name in names)
     if files > MOST_FILES or total > MOST_BYTES:

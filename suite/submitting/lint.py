@@ -10,10 +10,14 @@ import ast
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from suite.plugins import parse
+from suite.plugins import is_text, parse
 
 #: Bytes of the literals of one statement, and of one file, from which on they may hold weights or labels.
 LARGE, LARGE_TOGETHER = 1_000, 8_000
+
+#: Bytes of all different names of a file, and the fields of a syntax tree in which names stand.
+LARGE_NAMES = 16_000
+IDENTIFIERS = {"id", "attr", "arg", "name", "asname", "names", "module", "rest", "kwd_attrs"}
 
 #: Modules that reach outside what a model is given.
 MODULES = {
@@ -41,11 +45,27 @@ ATTRIBUTES = {
         ("f_back", "f_locals", "f_globals", "gi_frame", "cr_frame", "tb_frame", "_getframe"), "looks into frames"
     ),
     **dict.fromkeys(
-        ("__globals__", "__code__", "__closure__", "__subclasses__", "__builtins__"), "looks into the interpreter"
+        ("__globals__", "__code__", "__closure__", "__subclasses__", "__builtins__", "__dict__", "__getattribute__"),
+        "looks into the interpreter",
     ),
     **dict.fromkeys(
         ("fromfile", "from_file", "memmap", "load_file", "safe_open", "load_state_dict_from_url"), "opens files"
     ),
+}
+
+#: Modules that other modules hold, so that they are reached without an import.
+REACHED = {
+    "os",
+    "sys",
+    "ctypes",
+    "_ctypes",
+    "subprocess",
+    "builtins",
+    "importlib",
+    "mmap",
+    "inspect",
+    "threading",
+    "gc",
 }
 
 #: What a finding comes to: the source is refused, its weights were given, or a person should look.
@@ -100,6 +120,9 @@ def _python(tree: ast.Module) -> Iterator[Seen]:
             yield from _import(node)
         elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in CALLS:
             yield REFUSED, node.lineno, f"{node.func.id}() {CALLS[node.func.id]}"
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("getattr", "setattr"):
+            if not (len(node.args) > 1 and isinstance(node.args[1], ast.Constant)):
+                yield LOOK, node.lineno, f"{node.func.id}() of a name that is not written out"
         elif isinstance(node, ast.Attribute):
             yield from _attribute(node)
         elif isinstance(node, ast.Global):
@@ -120,27 +143,48 @@ def _import(node: ast.Import | ast.ImportFrom) -> Iterator[Seen]:
 def _attribute(node: ast.Attribute) -> Iterator[Seen]:
     if node.attr in ATTRIBUTES:
         yield REFUSED, node.lineno, f".{node.attr} {ATTRIBUTES[node.attr]}"
+    if node.attr in REACHED:
+        yield REFUSED, node.lineno, f".{node.attr} {MODULES[node.attr]}"
     owner = node.value.id if isinstance(node.value, ast.Name) else ""
     if (owner, node.attr) in {("torch", "load"), ("np", "load"), ("numpy", "load"), ("torch", "hub")}:
         yield REFUSED, node.lineno, f"{owner}.{node.attr} opens files: declare them as `files`"
 
 
 def _literals(tree: ast.Module) -> Iterator[Seen]:
-    """Yields the outermost expressions whose literals are large, by all that they hold together; then all of a file."""
+    """Yields statements whose own literals are large, wherever in them; then those of a file together, and names."""
     together = 0
-    for statement in ast.walk(tree):
-        if not isinstance(statement, ast.stmt):
+    for statement in (node for node in ast.walk(tree) if isinstance(node, ast.stmt)):
+        if is_text(statement):
             continue
-        size = 0
-        for expression in (e for e in ast.iter_child_nodes(statement) if isinstance(e, ast.expr)):
-            size += sum(_size(node.value) for node in ast.walk(expression) if isinstance(node, ast.Constant))
-        if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant):
-            continue
+        size = sum(_size(node.value) for node in _own(statement) if isinstance(node, ast.Constant))
         together += size
         if size > LARGE:
             yield GIVEN, statement.lineno, f"literals of {size:,} bytes, which may hold weights or labels"
     if together > LARGE_TOGETHER:
         yield GIVEN, 0, f"literals of {together:,} bytes in all, which may hold weights or labels"
+    if (size := sum(map(len, _names(tree)))) > LARGE_NAMES:
+        yield GIVEN, 0, f"names of {size:,} bytes in all, which may hold weights or labels"
+
+
+def _own(statement: ast.stmt) -> Iterator[ast.AST]:
+    """All that a statement holds but the statements within it: defaults, decorators, patterns and ``with`` too."""
+    for child in ast.iter_child_nodes(statement):
+        if not isinstance(child, ast.stmt):
+            yield from _below(child)
+
+
+def _below(node: ast.AST) -> Iterator[ast.AST]:
+    yield node
+    for child in ast.iter_child_nodes(node):
+        if not isinstance(child, ast.stmt):  # in a handler or a case
+            yield from _below(child)
+
+
+def _names(tree: ast.Module) -> set[str]:
+    """Every identifier of a file, wherever it stands."""
+    found = (value for node in ast.walk(tree) for field, value in ast.iter_fields(node) if field in IDENTIFIERS)
+    listed = (name for value in found for name in (value if isinstance(value, list) else [value]))
+    return {name for name in listed if isinstance(name, str)}
 
 
 def _size(value: object) -> int:

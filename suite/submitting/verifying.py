@@ -30,6 +30,9 @@ CELLS, SECONDS = 3, 24 * 3600.0
 #: ``SURE``, relative to the value, a standard error is none.
 SURER, SURE = 0.5, 1e-6
 
+#: What a model is, the same on every machine.
+EXACT = ("parameters", "flops_per_image")
+
 #: Half-width of a 95 % interval, in standard errors.
 WIDTH = 1.96
 
@@ -41,7 +44,7 @@ class Options:
     """How a submission is tried.
 
     Attributes:
-        cells: How many cells run again, chosen at random; 0 for all.
+        cells: How many cells run again, chosen at random, of each kind one; 0 for all.
         threads: CPU threads of each run.
         check: Whether ``suite check`` is tried as well.
         data_root: Where datasets lie.
@@ -108,12 +111,24 @@ def _try(submission: Submission, options: Options, found: Verdict, own: Path, sa
 
 
 def _sample(submission: Submission, cells: int) -> list[list[Row]]:
-    """Returns a random sample of the cells, those of one trained model together; a cell without a score is one too."""
-    rows = sorted(submission.records.values(), key=lambda raw: raw["key"])
-    picked = rows if not 0 < cells < len(rows) else secrets.SystemRandom().sample(rows, cells)
+    """Returns a random sample of the cells, those of one trained model together; a cell without a score is one too.
+
+    A kind of cell (model, dataset, budget, task, whether it has a score) that nobody tries could be claimed whatever
+    it is, and many cheap cells would hide it: one of each kind is in the sample, however few are asked for.
+    """
+    kinds: dict[tuple[Any, ...], list[Row]] = {}
+    for raw in sorted(submission.records.values(), key=lambda raw: raw["key"]):
+        kind = (*(raw[name] for name in ("baseline", "dataset", "budget", "precision", "task")), raw["status"] == "ok")
+        kinds.setdefault(kind, []).append(raw)
+    chance = secrets.SystemRandom()
+    for rows in kinds.values():
+        chance.shuffle(rows)
+    picked: list[Row] = [rows[0] for rows in kinds.values()]
+    rest = [raw for rows in kinds.values() for raw in rows[1:]]
+    picked += rest if cells <= 0 else chance.sample(rest, min(max(cells - len(picked), 0), len(rest)))
     trials: dict[str, list[Row]] = {}
-    for raw in picked:
-        trials.setdefault(raw["checkpoint_key"], []).append(raw)
+    for cell in picked:
+        trials.setdefault(cell["checkpoint_key"], []).append(cell)
     return list(trials.values())
 
 
@@ -136,7 +151,8 @@ def _again(submission: Submission, trial: Sequence[Row], options: Options, found
             continue
         second = anew[raw["key"]]
         found.reasons += [f"{title(raw)}: {reason}." for reason in _differences(raw, second)]
-        found.cells.append(_compared(raw, second, raw["primary"]))
+        if raw["primary"] in raw["metrics"]:
+            found.cells.append(_compared(raw, second, raw["primary"]))
         guest = second["env"].get("guest")
         found.guests += [guest] if guest not in found.guests else []
     return workspace
@@ -147,6 +163,11 @@ def _differences(claimed: Row, second: Row) -> list[str]:
     if claimed["status"] != second["status"]:
         return [f"it ended as {second['status']} ({second['reason']}) when it was run again"]
     reasons = ["it has no per-image values, and the run again has"] if second["values"] > claimed["values"] else []
+    reasons += [
+        f"{name} is claimed to be {claimed['cost'].get(name)} and was {second['cost'].get(name)} when it was run again"
+        for name in EXACT
+        if claimed["cost"].get(name) != second["cost"].get(name)
+    ]
     reasons += [
         f"the run again is flagged '{flag}', and the record is not"
         for flag in second["flags"]

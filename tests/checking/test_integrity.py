@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import re
 import sys
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.distributions import Normal
+from torch.distributions import Bernoulli, Distribution, Normal
 
-from suite.checking import rehearsal
+from suite import data
+from suite.checking import integrity, rehearsal
 from suite.checking.check import Finding, check_baseline
 from suite.contract import Baseline, Batch, DataSpec, Latents, TrainSet, Values
+from suite.measuring import Frozen
 from tests.checking.honest import Honest
 
 
@@ -164,6 +166,30 @@ def test_the_cheat_is_caught(cheat: type[Baseline], check: str, reason: str) -> 
     found = first_failure(cheat)
     assert re.fullmatch(check, found.check), found
     assert re.search(reason, found.reason), found
+
+
+class Switches(Honest):
+    """Bits under a prior of their own: their most probable values are floats, and counts all the same."""
+
+    groups: ClassVar[dict[str, str]] = {"z": "4 bits"}
+
+    def encode(self, x: Tensor) -> Latents:
+        return {"z": Bernoulli(logits=self.encoder(x.flatten(1)))}
+
+    def prior(self, group: str, earlier: Values) -> Distribution:
+        return Bernoulli(logits=torch.zeros(4))
+
+    def decode(self, values: Values) -> Tensor:
+        return super().decode({"z": values["z"].float()})
+
+
+def test_bits_are_not_disturbed_by_noise() -> None:
+    digits = data.load("digits")
+    model = Frozen(Switches(digits.spec))
+    x = digits.val.grey[:50]
+    assert torch.equal(integrity.disturbed(model, x)["z"], model.means(x)["z"])
+    assert not torch.equal(integrity.disturbed(Frozen(Honest(digits.spec)), x)["z"], model.means(x)["z"])
+    assert integrity.answers.of_decoder(model, integrity.disturbed(model, x))
 
 
 def test_a_check_that_says_nothing_after_another_failed_is_skipped(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -290,6 +290,37 @@ def test_a_scale_whose_square_has_no_digits_is_refused(family: type[D.Distributi
             rebuild(q, "here")
 
 
+def _mixture(component: D.Distribution, *rows: int, parts: int = 2) -> D.Distribution:
+    weights = D.Categorical(logits=torch.zeros(*rows, parts), validate_args=False)
+    return D.MixtureSameFamily(weights, component, validate_args=False)
+
+
+@pytest.mark.parametrize("dims", [-2, -1, 3, 1.0, True])
+def test_an_independent_takes_dimensions_that_its_base_has(dims: object) -> None:
+    base = D.Normal(torch.zeros(1, 50), torch.ones(1, 50))
+    wrapped = D.Independent(base, 0)
+    wrapped.reinterpreted_batch_ndims = dims
+    for family in (wrapped, _mixture(wrapped, parts=50)):
+        with pytest.raises(ContractError, match=r"Independent takes 0 to 2 dimensions of its base, not"):
+            rebuild(family, "prior of group 'z'")
+
+
+def test_mixing_weights_have_no_more_rows_than_there_are_components_for() -> None:
+    component = D.Normal(torch.zeros(1, 3, 2), torch.ones(1, 3, 2))
+    for rows in ((), (3,), (1, 3), (1, 1)):
+        prior = rebuild(_mixture(component, *rows), "prior of group 'z'")
+        assert log_prob(prior, torch.zeros(4, 3)).tolist() == pytest.approx([-1.5 * math.log(2 * math.pi)] * 4)
+    for rows in ((7, 3), (5, 1, 3)):
+        with pytest.raises(ContractError, match="mixing weights of shape"):
+            rebuild(_mixture(component, *rows), "prior of group 'z'")
+
+
+def test_a_price_has_one_term_for_every_number_of_the_value() -> None:
+    wide = _mixture(D.Normal(torch.zeros(3, 2), torch.ones(3, 2)), 5, 1, 3)  # as if it had passed
+    with pytest.raises(ValueError, match="log probabilities of values of shape"):
+        log_prob(wide, torch.zeros(1, 1, 3))
+
+
 def test_a_location_beyond_all_digits_is_refused() -> None:
     with pytest.raises(ContractError, match="loc reaches from"):
         rebuild(D.Normal(torch.tensor([1e160]).double(), torch.ones(1).double()), "here")

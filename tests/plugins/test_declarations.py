@@ -56,6 +56,10 @@ def test_a_class_without_variants_goes_by_its_name_in_snake_case(name: str, expe
             r"mine\.py:3: M\.supervision is 'lables'; did you mean 'labels'",
         ),
         ("class M(Baseline):\n    trains_on = 'grae'\n", r"M\.trains_on is 'grae'; did you mean 'grey'"),
+        (
+            "class M(Baseline):\n    summary = 0x" + "f" * 4_000 + "\n",
+            r"mine\.py:3: an integer of more than 10,000 bits",
+        ),
         ("class M(Baseline):\n    variants = {'a b': {}}\n", r"mine\.py:3: M\.variants must map"),
         ("class M(Baseline):\n    variants = {'a': {'depth': 1}}\n", "no parameter 'depth'"),
         ("class M(Baseline):\n    variants = {'a': {}, 'b': {}}\n", "a and b have the same parameters"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -9,7 +10,7 @@ from typing import Any, cast
 import pytest
 
 from suite.errors import UserError
-from suite.submitting import admitting, verifying
+from suite.submitting import admitting, folder, verifying
 from suite.submitting.folder import Submission
 from tests.factories import record
 
@@ -41,6 +42,7 @@ def test_a_record_agrees_with_itself_and_with_another_noise() -> None:
         (surer(se=None), record(), "the standard error of nats is claimed to be None"),
         (surer(n=4_000), record(), "nats is claimed to rest on 4000 images and does on 400"),
         (record(values=False), record(values=True), "it has no per-image values"),
+        (record(cost={"parameters": 7}), record(cost={"parameters": 8}), "parameters is claimed to be 7 and was 8"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -59,13 +61,30 @@ def test_a_cell_without_a_score_is_run_again_too() -> None:
     assert sum(len(trial) for trial in verifying._sample(submission, 0)) == 2
 
 
+def test_each_kind_of_cell_is_in_the_sample_however_few_are_asked_for() -> None:
+    rows = [record(task=task, seed=seed) for task in ("reconstruction", "linear_probe") for seed in range(50)]
+    rows += [record(budget="standard", seed=0), record(task="input_optimization", status="unsupported", seed=0)]
+    submission = cast(Submission, SimpleNamespace(records={raw["key"]: raw for raw in rows}))
+    for cells, expected in ((1, 4), (4, 4), (9, 9), (0, len(rows)), (1_000, len(rows))):
+        picked = [raw for trial in verifying._sample(submission, cells) for raw in trial]
+        assert len(picked) == len({raw["key"] for raw in picked}) == expected
+        assert {(raw["task"], raw["budget"]) for raw in picked} == {(raw["task"], raw["budget"]) for raw in rows}
+
+
+def test_a_pipe_in_a_submission_is_not_waited_for(tmp_path: Path) -> None:
+    (tmp_path / "source").mkdir()
+    os.mkfifo(tmp_path / "source" / "labels")
+    with pytest.raises(UserError, match="no plain file"):
+        folder.read(tmp_path)
+
+
 def test_submissions_with_files_of_one_name_are_called_apart(tmp_path: Path) -> None:
     names = set()
     for text in ("one", "two"):
-        folder = tmp_path / text
-        folder.mkdir()
-        (folder / "submission.json").write_text(text)
-        names.add(admitting._name(cast(Submission, SimpleNamespace(entry=Path("model.py"), folder=folder))))
+        there = tmp_path / text
+        there.mkdir()
+        (there / "submission.json").write_text(text)
+        names.add(admitting._name(cast(Submission, SimpleNamespace(entry=Path("model.py"), folder=there))))
     assert len(names) == 2 and all(name.startswith("model-") for name in names)
 
 

@@ -268,7 +268,8 @@ def _share(value: float, column: Column) -> float:
     """Returns where a value lies in the column's range, in per cent; beyond its ends, at them."""
     if math.isnan(value):
         return 0.0
-    return round(100 * min(max((value - column.low) / (column.high - column.low), 0.0), 1.0), 1)
+    width = column.high - column.low
+    return round(100 * min(max((value - column.low) / width, 0.0), 1.0), 1) if width > 0 else 0.0
 
 
 def costs(row: Row) -> list[tuple[str, float]]:
