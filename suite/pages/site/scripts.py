@@ -19,8 +19,12 @@ VALUES = 600_000
 
 
 def packed(array: NDArray[Any]) -> str:
-    """Returns an array as base64: float32 in little-endian order, or bits, the first of a byte being its highest."""
-    data = np.packbits(array) if array.dtype == bool else array.astype("<f4")
+    """Returns an array as base64: float32 in little-endian order, or bits, the first of a byte being its highest.
+
+    What float32 cannot hold is its largest number.
+    """
+    most = np.finfo("<f4").max
+    data = np.packbits(array) if array.dtype == bool else array.clip(-most, most).astype("<f4")
     return base64.b64encode(data.tobytes()).decode()
 
 
