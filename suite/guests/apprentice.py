@@ -118,7 +118,7 @@ def report_of(told: Any) -> TrainingReport:
     try:
         raw = told["report"]
         curves = {str(n): [(int(s), float(v)) for s, v in points] for n, points in raw["curves"].items()}
-        steps, images, flops, backward = (int(raw[name]) for name in ("steps", "images", "flops", "backward"))
-        return TrainingReport(steps, images, float(raw["seconds"]), curves, flops, backward)
+        counts = {name: int(raw[name]) for name in ("steps", "images", "flops", "backward", "outside", "own_steps")}
+        return TrainingReport(seconds=float(raw["seconds"]), curves=curves, **counts)
     except (KeyError, TypeError, ValueError) as error:
         raise ContractError("training handed over no report") from error

@@ -23,6 +23,9 @@ MARGIN = 1.2
 #: What takes no gradients may cost on top, in passes over the training split: so many that code every image, which is
 #: what 200 rounds of a mixture's EM need, and two that take a covariance of its pixels.
 PASSES, COVARIANCES = 400, 2
+#: What a model may spend on gradients beside the loop's steps, as a share of theirs, however dear its coding is.
+#: Gradients that balance the codes of all images after each epoch take .6 of them.
+BESIDE = 1.0
 
 
 def marks(
@@ -46,9 +49,22 @@ def marks(
         seeds = ", ".join(map(str, same))
         found[GIVEN_WEIGHTS] = f"{GIVEN_WEIGHTS}: trained with other seeds ({seeds}), its parameters are the same"
     times = overspent(note, flops_per_image, trial.cells[0].budget, dataset)
-    if times:
+    if own := steps_of_its_own(note):
+        found[OWN_TRAINING] = f"{OWN_TRAINING}: {own}"
+    elif times:
         found[OWN_TRAINING] = f"{OWN_TRAINING}: {times:.3g} times the operations of its budget's images"
     return found
+
+
+def steps_of_its_own(note: Mapping[str, Any]) -> str:
+    """Returns how a model that the loop trains has trained besides, whatever its coding costs; "" where it has not."""
+    if count := note.get("own_steps", 0):
+        return f"its loss changed the weights in {count} of the steps that were watched"
+    outside = note.get("outside_flops", 0)
+    within = note.get("backward_flops", 0) - outside
+    if note.get("steps") and outside > BESIDE * within:
+        return f"gradients outside the loop's steps cost {outside / max(within, 1):.3g} times those within"
+    return ""
 
 
 def overspent(note: Mapping[str, Any], flops_per_image: int | None, budget: str, dataset: Dataset) -> float:

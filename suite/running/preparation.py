@@ -228,6 +228,8 @@ def note_of(report: TrainingReport, cell: Cell, weights: Iterable[Tensor]) -> di
     return {
         "training_flops": report.flops,
         "backward_flops": report.backward,
+        "outside_flops": report.outside,
+        "own_steps": report.own_steps,
         "weights": effort.fingerprint(weights),
         "train_seconds": report.seconds,
         "train_core_seconds": report.core_seconds or None,  # of a guest, unknown

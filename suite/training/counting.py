@@ -53,6 +53,11 @@ class Counter(TorchDispatchMode):
         return result
 
 
+def sample(n: int) -> set[int]:
+    """Returns one of ``SHARE`` of n steps, from the system's entropy, at least one."""
+    return set(random.SystemRandom().sample(range(n), -(-n // SHARE)))
+
+
 class Effort:
     """What a training has cost so far: what is done once is counted, of the steps a sample.
 
@@ -62,10 +67,11 @@ class Effort:
     Attributes:
         flops: Operations, the steps' scaled up from the sample.
         backward: Those of them that computed gradients.
+        outside: Those of these that no step of the loop asked for.
     """
 
-    def __init__(self, flops: float = 0.0, backward: float = 0.0) -> None:
-        self.flops, self.backward = flops, backward
+    def __init__(self, flops: float = 0.0, backward: float = 0.0, outside: float = 0.0) -> None:
+        self.flops, self.backward, self.outside = flops, backward, outside
 
     @contextlib.contextmanager
     def counting(self, weight: float = 1.0) -> Iterator[None]:
@@ -75,8 +81,16 @@ class Effort:
         self.flops += weight * counter.flops
         self.backward += weight * counter.backward
 
+    @contextlib.contextmanager
+    def apart(self) -> Iterator[None]:
+        """Adds what the block costs, which is no step of the loop."""
+        before = self.backward
+        with self.counting():
+            yield
+        self.outside += self.backward - before
+
     def steps(self, n: int) -> Iterator[contextlib.AbstractContextManager[None]]:
         """Yields, for each of n steps, what it is to run in."""
-        counted = set(random.SystemRandom().sample(range(n), -(-n // SHARE)))
+        counted = sample(n)
         for i in range(n):
             yield self.counting(n / len(counted)) if i in counted else contextlib.nullcontext()

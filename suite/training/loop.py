@@ -22,7 +22,7 @@ from suite.training import checkpoints
 from suite.training.adam import Adam
 from suite.training.baseline import Baseline
 from suite.training.budgets import BUDGETS, PRECISIONS
-from suite.training.counting import Effort
+from suite.training.counting import Effort, sample
 from suite.training.feed import Feed
 from suite.training.terms import Terms
 
@@ -45,6 +45,8 @@ class TrainingReport:
         flops: Operations of all of it, those of the steps scaled up from a sample.
         backward: Those of them that computed gradients.
         core_seconds: What the process took of the processors meanwhile, which other work on the machine hardly moves.
+        outside: Those of ``backward`` that no step of the loop asked for.
+        own_steps: In how many of the losses that were watched, a sample, the weights had changed: steps of its own.
     """
 
     steps: int = 0
@@ -54,6 +56,8 @@ class TrainingReport:
     flops: int = 0
     backward: int = 0
     core_seconds: float = 0.0
+    outside: int = 0
+    own_steps: int = 0
 
     @property
     def images_per_second(self) -> float:
@@ -137,14 +141,14 @@ class _Run:
     def fit(self) -> None:
         """Closed-form training, where the baseline has any."""
         if type(self.baseline).fit is not Baseline.fit:
-            with global_seed(self.seed, "fit"), self.effort.counting():
+            with global_seed(self.seed, "fit"), self.effort.apart():
                 self.baseline.fit(self.dataset.train_set(self.labels))
         self._tick()
 
     def begin(self) -> None:
         """Hands over the training split, at a first start and whenever the run goes on."""
         if type(self.baseline).begin is not Baseline.begin:
-            with global_seed(self.seed, "begin"), self.effort.counting():
+            with global_seed(self.seed, "begin"), self.effort.apart():
                 self.baseline.begin(self.dataset.train_set(self.labels))
         self._tick()
 
@@ -176,9 +180,10 @@ class _Run:
         first = self.done.steps
         steps = range(first, min(first + self.per_epoch, self.steps))
         feed = self.feed.epoch(self.seed, self.epoch, steps, self.steps)
-        for batch, counting in zip(feed, self.effort.steps(len(steps)), strict=True):
+        watched = sample(len(steps))
+        for i, (batch, counting) in enumerate(zip(feed, self.effort.steps(len(steps)), strict=True)):
             with counting:
-                with self._autocast(), self._labels_explained():
+                with self._autocast(), self._labels_explained(), self._watching(adam, i in watched):
                     terms = self.baseline.loss(batch)
                 terms_of_epoch.add(terms, self.batch)
                 loss = terms["loss"]
@@ -192,6 +197,14 @@ class _Run:
         for name, value in means_of_epoch.items():
             self.done.curves.setdefault(name, []).append((self.done.steps, value))
         return means_of_epoch
+
+    @contextmanager
+    def _watching(self, adam: Adam, watched: bool) -> Iterator[None]:
+        """Notices weights that a loss has changed. A model cannot tell which of its steps are watched."""
+        before = [p.detach().clone() for p in adam.parameters] if watched else []
+        yield
+        changed = any(not torch.equal(a, p.detach()) for a, p in zip(before, adam.parameters, strict=False))
+        self.done.own_steps += changed
 
     @contextmanager
     def _labels_explained(self) -> Iterator[None]:
@@ -216,7 +229,7 @@ class _Run:
         if type(self.baseline).after_epoch is Baseline.after_epoch:
             return False
         sets = self.dataset.train_set(self.labels), self.dataset.val_set(self.labels)
-        with self.effort.counting():
+        with self.effort.apart():
             return bool(self.baseline.after_epoch(self.epoch, *sets))
 
     def _seed_epoch(self) -> None:
@@ -232,6 +245,7 @@ class _Run:
         self.done.core_seconds += now[1] - self.began[1]
         self.began = now
         self.done.flops, self.done.backward = round(self.effort.flops), round(self.effort.backward)
+        self.done.outside = round(self.effort.outside)
 
     def _progress(self) -> dict[str, Any]:
         done = self.done
@@ -274,8 +288,8 @@ class _Run:
                 self.adam.state_of(int(i))[key].copy_(tensor)
         self.epoch = meta["epoch"]
         curves = {name: [(int(s), float(v)) for s, v in points] for name, points in meta["curves"].items()}
-        counted = meta.get("flops", 0), meta.get("backward", 0)
-        core = meta.get("core_seconds", 0.0)
-        self.done = TrainingReport(meta["steps"], meta["images"], meta["seconds"], curves, *counted, core)
-        self.effort = Effort(*counted)
+        counted = {name: meta.get(name, 0) for name in ("flops", "backward", "outside")}
+        also = {name: meta.get(name, 0) for name in ("core_seconds", "own_steps")}
+        self.done = TrainingReport(meta["steps"], meta["images"], meta["seconds"], curves, **counted, **also)
+        self.effort = Effort(**counted)
         return True

@@ -169,11 +169,27 @@ def test_no_model_of_the_repository_exceeds_its_budget(name: str) -> None:
     recipe = training.Recipe(cls, digits().spec, cls.variants.get(name, {}))
     report = training.train(recipe.build(), digits(), seed=0, budget="smoke")
     note = {"images": report.images, "training_flops": report.flops, "backward_flops": report.backward}
+    note |= {"steps": report.steps, "outside_flops": report.outside, "own_steps": report.own_steps}
+    assert effort.steps_of_its_own(note) == ""
     coding = flops_per_image(subject_of(cls, **recipe.params).model, digits())
     assert effort.overspent(note, coding, "smoke", digits()) == 0
     if coding:
         note["training_flops"] += 10**13
         assert effort.overspent(note, coding, "smoke", digits()) > effort.MARGIN
+
+
+@pytest.mark.parametrize(
+    ("outside", "own_steps", "told"),
+    [
+        (0, 0, ""),
+        (500, 0, ""),
+        (750, 0, "gradients outside the loop's steps cost 3 times those within"),
+        (0, 3, "its loss changed the weights in 3 of the steps that were watched"),
+    ],
+)
+def test_training_beside_the_loop_is_marked_whatever_coding_costs(outside: int, own_steps: int, told: str) -> None:
+    note = {"steps": 10, "backward_flops": 1_000, "own_steps": own_steps}
+    assert effort.steps_of_its_own(note | {"outside_flops": outside}) == told
 
 
 @pytest.mark.parametrize(("share", "marked"), [(1.19, False), (1.21, True)])

@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils._python_dispatch import _get_current_dispatch_mode_stack
 
 from suite import data, training
 from suite.contract import Baseline, Batch, DataSpec, TrainSet
@@ -82,6 +83,22 @@ def test_what_happens_beside_the_steps_is_counted_whole(digits: data.Dataset) ->
     _, report = trained(Beside, digits)
     assert report.flops - steps.flops == (2 + 1 + 2) * 1_200 * LAYER  # fit with its gradient, begin, two epochs
     assert report.backward - steps.backward == 1_200 * LAYER
+
+
+class Greedy(Linear):
+    """Steps of its own within its loss, past autograd's own counters, and only where nobody seems to count."""
+
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        if not _get_current_dispatch_mode_stack():
+            for parameter in self.parameters():
+                parameter.data.mul_(0.999)
+        return super().loss(batch)
+
+
+def test_steps_within_a_loss_are_noticed_and_gradients_outside_the_loop_told_apart(digits: data.Dataset) -> None:
+    reports = [trained(cls, digits)[1] for cls in (Linear, Beside, Greedy)]
+    assert [report.outside for report in reports] == [0, 1_200 * LAYER, 0]
+    assert [report.own_steps > 0 for report in reports] == [False, False, True]
 
 
 def test_counting_every_step_and_hardly_any_give_the_same_bits(
