@@ -232,7 +232,8 @@ def note_of(report: TrainingReport, cell: Cell, weights: Iterable[Tensor]) -> di
         "own_steps": report.own_steps,
         "weights": effort.fingerprint(weights),
         "train_seconds": report.seconds,
-        "train_core_seconds": report.core_seconds or None,  # of a guest, unknown
+        # Of a guest, unknown; and of a process that a model has forked, whose clock began anew.
+        "train_core_seconds": report.core_seconds if report.core_seconds > 0 else None,
         "images_per_second": report.images_per_second,
         "images": report.images,
         "steps": report.steps,

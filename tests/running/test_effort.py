@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ import torch
 from suite import training
 from suite.measuring.flops import flops_per_image
 from suite.planning.selection import Selection
-from suite.running import effort
+from suite.running import effort, preparation
 from suite.running.executor import Execution
 from suite.running.run import execute
 from tests.models import builtin, digits, subject_of
@@ -197,6 +198,12 @@ def test_a_fifth_more_than_the_budget_is_the_limit(share: float, marked: bool) -
     gradients = 2 * 1_000 * 1_024 * share
     note = {"images": 1_024, "training_flops": 1.5 * gradients, "backward_flops": gradients}
     assert bool(effort.overspent(note, 1_000, "smoke", digits())) is marked
+
+
+def test_the_clock_of_a_process_that_a_model_forked_is_no_time() -> None:
+    cell: Any = SimpleNamespace(ingredients={})
+    notes = [preparation.note_of(training.TrainingReport(core_seconds=s), cell, []) for s in (-3.0, 0.0, 2.5)]
+    assert [note["train_core_seconds"] for note in notes] == [None, None, 2.5]
 
 
 def test_a_checkpoint_of_before_the_counting_is_not_judged() -> None:
