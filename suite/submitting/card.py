@@ -41,9 +41,8 @@ def read(path: Path) -> dict[str, Any]:
         raise UserError(f"the card {path} must have the fields {', '.join(FIELDS)}")
     for name in raw:
         if name not in FIELDS:
-            shown = (
-                clean(name)[:80] if isinstance(name, str) else f"of type {type(name).__name__}"
-            )  # a number of any size
+            # A number may have more digits than Python writes out.
+            shown = clean(name)[:80] if isinstance(name, str) else f"of type {type(name).__name__}"
             raise unknown(f"field of the card {path}:", shown, FIELDS)
     return {name: _field(path, name, raw.get(name)) for name in FIELDS}
 

@@ -200,7 +200,7 @@ class _Run:
 
     @contextmanager
     def _watching(self, adam: Adam, watched: bool) -> Iterator[None]:
-        """Notices weights that a loss has changed. A model cannot tell which of its steps are watched."""
+        """Notices weights that a loss has changed; which losses are watched is in no stream and in no mode of torch."""
         before = [p.detach().clone() for p in adam.parameters] if watched else []
         yield
         changed = any(not torch.equal(a, p.detach()) for a, p in zip(before, adam.parameters, strict=False))
