@@ -25,6 +25,7 @@ ENVIRONMENT = {
 
 #: The same for a Ray that is started here.
 PRIVATE = {
+    "MALLOC_ARENA_MAX": "1",  # Tune gives each trial a thread, whose own heap would hold 60 MB when the trial is over
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",  # a trial that was granted no GPU sees none
     "RAY_AUTH_MODE": "token",
     "RAY_enable_autoscaler_v2": "1",  # there is nothing to scale, and the first one takes a second to end
