@@ -3,13 +3,15 @@
 The question of the inverted auto-encoder's source, asked so that the answer means something: targets inside
 [0, 1], eval mode, and a fixed reference, since an error falls with the number of free inputs whatever the model
 has learned. The reference is PCA with as many components (Pearson 1901: the best linear generator), clipped and
-searched alike. The search knows no units, and nothing that is taken from the image is free.
+searched alike. The search knows no units, nothing that is taken from the image is free, and no number is known to more
+than nine bits.
 """
 
 from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -17,6 +19,7 @@ from torch import Tensor
 
 from suite.contract import Anchor, Measure, Metric, Score, Task, Unsupported
 from suite.measuring import (
+    BLUR,
     MOST_IMAGES,
     MOST_TRIES,
     Found,
@@ -57,7 +60,7 @@ PICTURE_EVERY = 5
 class InputOptimization(Task):
     """PSNR of the best outputs found, in dB over the best linear generator with as many inputs."""
 
-    version = 2
+    version = 3
     summary = "how well the decoder can express test images, in dB over PCA with as many inputs"
     primary = "gain_db"
     official = True
@@ -95,6 +98,7 @@ class InputOptimization(Task):
             "targets": f"first {PER_CLASS} test images of each class, {TARGETS} at most, grey",
             "coordinates": f"whitened by the group's codes or posteriors of {MOST_IMAGES:,} training images at most",
             "starts": "training mean and encoder's own code; the best over starts and steps counts for each image",
+            "precision": f"outputs that count are of inputs with noise of 1/{1 / BLUR:g} training deviation",
             "optimizer": f"Adam on squared error, {FULL_STEPS} steps ({steps})",
             "step size": f"one of {', '.join(map(str, STEP_SIZES))} a start, by the error after {TRIAL_STEPS} steps",
             "categories": f"groups of one category each are tried out, up to {MOST_TRIES} combinations",
@@ -111,13 +115,15 @@ class InputOptimization(Task):
         test, train = subject.dataset.test, subject.dataset.train.grey
         x = test.grey[pick_targets(test.labels)]
         steps = STEPS.get(subject.budget, FULL_STEPS)
-        arms = _Arms(subject.model, train, x, steps)
+        arms = _Arms(subject.model, train, x, steps, subject.rng)
         found = {"trained": arms.all_free(), "given": arms.given_discrete(), "core": arms.core_free()}
         if subject.seed == UNTRAINED_SEED and subject.model.trainable:
-            found["random"] = _Arms(subject.untrained(), train, x, steps).all_free()
+            found["random"] = _Arms(subject.untrained(), train, x, steps, subject.rng).all_free("random")
         searched = {name: arm for name, arm in found.items() if arm is not None}
         outputs = {"targets": x, "encoder": arms.encoder} | {name: arm.images for name, arm in searched.items()}
-        outputs["pca"], outputs["projected"] = pca_outputs(train, x, arms.start.dims, steps, *arms.start.tries)
+        outputs["pca"], outputs["projected"] = pca_outputs(
+            train, x, arms.start.dims, steps, *arms.start.tries, rng=subject.rng("inputs", "pca")
+        )
         score = measure(outputs, arms.start.dims + len(arms.start.tries))
         score.notes = _notes(arms.start, searched["trained"], steps)
         score.curves = {name: _thinned(arm.curve) for name, arm in searched.items()}
@@ -127,21 +133,23 @@ class InputOptimization(Task):
 
 
 class _Arms:
-    """The searches in one model's decoder."""
+    """The searches in one model's decoder; ``rng`` gives each a generator by its name."""
 
-    def __init__(self, model: Frozen, train: Tensor, x: Tensor, steps: int) -> None:
-        self.model, self.x, self.steps = model, x, steps
+    def __init__(
+        self, model: Frozen, train: Tensor, x: Tensor, steps: int, rng: Callable[..., torch.Generator]
+    ) -> None:
+        self.model, self.x, self.steps, self.rng = model, x, steps, rng
         if not model.means(x[:1]):
             raise Unsupported("no latents to optimize")
         self.observed = observe(model, train)
         self.start = lay_out(model, x, self.observed)
         if not self.start.dims:
             raise Unsupported("no free real input: nothing to optimize")
-        self.encoder = decode_grey(model, model.means(x))
+        self.encoder = decode_grey(model, self.observed.blurred(model.means(x), rng("inputs", "encoder")))
 
-    def all_free(self) -> Found:
+    def all_free(self, name: str = "trained") -> Found:
         """The search with every real group free."""
-        found = self._search(self.start)
+        found = self._search(self.start, name)
         return found if self.start.held else found.or_nearer(self.encoder, self.x)
 
     def given_discrete(self) -> Found | None:
@@ -149,16 +157,17 @@ class _Arms:
         if not self.start.tries and not self.start.held:
             return None
         start = lay_out(self.model, self.x, self.observed, given_discrete=True)
-        return self._search(start).or_nearer(self.encoder, self.x)
+        return self._search(start, "given").or_nearer(self.encoder, self.x)
 
     def core_free(self) -> Found | None:
         """The search with the core alone free; None where it is the only group, or has no real numbers."""
         if len(self.start.order) == 1 or self.model.core not in self.start.free:
             return None
-        return self._search(lay_out(self.model, self.x, self.observed, only=self.model.core))
+        return self._search(lay_out(self.model, self.x, self.observed, only=self.model.core), "core")
 
-    def _search(self, start: Start) -> Found:
-        return search(model_decoder(self.model), start, self.x, STEP_SIZES, TRIAL_STEPS, self.steps)
+    def _search(self, start: Start, name: str) -> Found:
+        rng = self.rng("inputs", name)
+        return search(model_decoder(self.model), start, self.x, STEP_SIZES, TRIAL_STEPS, self.steps, rng)
 
 
 def _notes(start: Start, found: Found, steps: int) -> list[str]:
@@ -217,7 +226,9 @@ def pick_targets(labels: Tensor) -> Tensor:
     return torch.cat(picked)
 
 
-def pca_outputs(train: Tensor, x: Tensor, dims: int, steps: int, *tries: int) -> tuple[Tensor, Tensor]:
+def pca_outputs(
+    train: Tensor, x: Tensor, dims: int, steps: int, *tries: int, rng: torch.Generator
+) -> tuple[Tensor, Tensor]:
     """Returns the best outputs of the linear reference for images x, and those of its projections, (N, C, H, W) each.
 
     Args:
@@ -227,11 +238,12 @@ def pca_outputs(train: Tensor, x: Tensor, dims: int, steps: int, *tries: int) ->
         steps: Of the search.
         tries: Sizes of the model's categorical groups that are tried out: each counts as one more input, and all
             their combinations as so many centroids, each with ``dims`` components of what they leave over.
+        rng: The suite's own noise.
     """
     references = [fit_linear(train.flatten(1), dims + len(tries))]
     if tries:
         references.append(fit_linear(train.flatten(1), dims, math.prod(tries)))
-    found = [linear_outputs(linear, train, x, STEP_SIZES, TRIAL_STEPS, steps) for linear in references]
+    found = [linear_outputs(linear, train, x, STEP_SIZES, TRIAL_STEPS, steps, rng) for linear in references]
     searched, projected = zip(*found, strict=True)
     return nearer(x, *searched), nearer(x, *projected)
 

@@ -60,5 +60,6 @@ from .task import Task as Task
 from .task import measured as measured
 from .tolerance import tolerated as tolerated
 from .trust import Frozen as Frozen
+from .whitening import BLUR as BLUR
 from .whitening import MOST_IMAGES as MOST_IMAGES
 from .whitening import observe as observe

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from suite.errors import ContractError
+from suite.measuring.whitening import blurred
 
 #: Rows per pass: rows are independent of each other, so this moves no number.
 ROWS = 400
@@ -129,10 +130,11 @@ def _look(output: Output, rows: Rows) -> Rows:
 
 
 @torch.no_grad()
-def seen_again(output: Output, rows: Rows) -> Tensor:
-    """Returns what the rows' best coordinates give when nobody asks for a gradient, (n, C, H, W).
+def seen_again(output: Output, rows: Rows, rng: torch.Generator) -> Tensor:
+    """Returns what the rows' best coordinates give, blurred, when nobody asks for a gradient, (n, C, H, W).
 
     A gradient tells the target. Who was asked for one could answer with it.
     """
-    parts = [rows[i : i + ROWS] for i in range(0, len(rows.u), ROWS)]
-    return torch.cat([output(part.best, part.positions) for part in parts])
+    best = blurred(rows.best, rng)
+    parts = [slice(i, i + ROWS) for i in range(0, len(best), ROWS)]
+    return torch.cat([output(best[part], rows.positions[part]) for part in parts])

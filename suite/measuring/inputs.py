@@ -82,7 +82,7 @@ class Found:
     """The outcome of a search.
 
     Attributes:
-        images: Best output for each target, (N, C, H, W) in [0, 1].
+        images: Best output for each target, its inputs blurred, (N, C, H, W) in [0, 1].
         curve: Mean squared error per pixel of the best so far after 0, 1, ... steps, mean over images.
         step_sizes: Those that found them, (N,).
     """
@@ -137,7 +137,15 @@ def two_starts(whitening: Whitening, own: Tensor) -> Tensor:
     return torch.stack([torch.zeros_like(u), u], 1).flatten(0, 1)
 
 
-def search(generate: Generate, start: Start, x: Tensor, sizes: Sequence[float], trial: int, steps: int) -> Found:
+def search(
+    generate: Generate,
+    start: Start,
+    x: Tensor,
+    sizes: Sequence[float],
+    trial: int,
+    steps: int,
+    rng: torch.Generator,
+) -> Found:
     """Optimizes the free inputs with Adam on the squared error of the output.
 
     Every start and combination is tried with all step sizes, the combinations in two heats. After the trial each image
@@ -151,6 +159,7 @@ def search(generate: Generate, start: Start, x: Tensor, sizes: Sequence[float], 
         sizes: Step sizes, in whitened coordinates.
         trial: Steps of the comparison.
         steps: Steps of the search in all, no fewer.
+        rng: The suite's own noise, which blurs the inputs of the outputs that are returned (``BLUR``).
 
     Raises:
         ContractError: If the output is not finite at any step size.
@@ -165,7 +174,7 @@ def search(generate: Generate, start: Start, x: Tensor, sizes: Sequence[float], 
     rows, least = descend(outputs, finalists, range(trial + 1, steps + 1), strict=False)
     found = rows[_best(rows.least, torch.arange(len(rows.u), device=x.device).view(len(x), -1))]
     curve = torch.cat([curve, seen, _by_image(least, len(x))]).cummin(0).values
-    return Found(seen_again(outputs, found), curve.mean(1) / x[0].numel(), found.sizes.flatten())
+    return Found(seen_again(outputs, found, rng), curve.mean(1) / x[0].numel(), found.sizes.flatten())
 
 
 def nearer(x: Tensor, *outputs: Tensor) -> Tensor:

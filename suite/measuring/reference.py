@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from suite.measuring.inputs import STARTS, Start, nearer, search, two_starts
+from suite.measuring.inputs import STARTS, Start, search, two_starts
 from suite.measuring.linear import principal_axes
 from suite.measuring.whitening import MOST_IMAGES, whiten_codes
 
@@ -62,7 +62,13 @@ def fit_linear(train: Tensor, components: int, centroids: int = 1) -> LinearGene
 
 
 def linear_outputs(
-    linear: LinearGenerator, train: Tensor, x: Tensor, sizes: Sequence[float], trial: int, steps: int
+    linear: LinearGenerator,
+    train: Tensor,
+    x: Tensor,
+    sizes: Sequence[float],
+    trial: int,
+    steps: int,
+    rng: torch.Generator,
 ) -> tuple[Tensor, Tensor]:
     """Returns a linear generator's best outputs for images x and those of the projections, (N, C, H, W) each.
 
@@ -76,6 +82,7 @@ def linear_outputs(
         sizes: As for ``search``.
         trial: As for ``search``.
         steps: As for ``search``.
+        rng: As for ``search``. Projections are returned as they are.
     """
     flat, targets, count = train[:MOST_IMAGES].flatten(1), x.flatten(1), len(linear.centres)
     if linear.axes.shape[1] >= targets.shape[1]:
@@ -89,5 +96,5 @@ def linear_outputs(
     start = Start(
         ("k", "z"), {"z": two_starts(whitening, own)}, {"k": k.repeat_interleave(STARTS)}, {"z": whitening}, (count,)
     )
-    found = search(lambda values: linear.draw(values).view(-1, *x.shape[1:]), start, x, sizes, trial, steps)
-    return nearer(x, found.images, projected), projected
+    found = search(lambda values: linear.draw(values).view(-1, *x.shape[1:]), start, x, sizes, trial, steps, rng)
+    return found.images, projected

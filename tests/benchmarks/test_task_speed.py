@@ -89,7 +89,7 @@ def test_input_optimization_in_one_batch_against_one_image_at_a_time(benchmark: 
     observed = observe(model, images)
 
     def optimize(x: Tensor) -> object:
-        return search(model_decoder(model), lay_out(model, x, observed), x, (0.1,), 1, 10)
+        return search(model_decoder(model), lay_out(model, x, observed), x, (0.1,), 1, 10, torch.Generator())
 
     optimize(few)
     ratios = []

@@ -33,7 +33,7 @@ def test_centroids_are_found_and_what_they_leave_over_is_what_the_axes_explain()
 def test_as_many_centroids_as_there_are_clusters_beat_one_more_component() -> None:
     train, x = _images(90, 0), _images(12, 1)
     outputs = [
-        linear_outputs(linear, train, x, (0.1,), 10, 20)[0]
+        linear_outputs(linear, train, x, (0.1,), 10, 20, torch.Generator())[0]
         for linear in (fit_linear(train.flatten(1), 2), fit_linear(train.flatten(1), 1, 3))
     ]
     assert _error(outputs[1], x) < 1e-4 < _error(outputs[0], x)
@@ -48,6 +48,7 @@ def test_a_single_centroid_is_the_mean() -> None:
 
 def test_more_centroids_than_images_are_the_images() -> None:
     train = _images(6, 0)
-    found, projected = linear_outputs(fit_linear(train.flatten(1), 1, 10), train, train, (0.1,), 1, 2)
+    linear = fit_linear(train.flatten(1), 1, 10)
+    found, projected = linear_outputs(linear, train, train, (0.1,), 1, 2, torch.Generator())
     assert _error(found, train) < 1e-8
     assert _error(projected, train) < 1e-8

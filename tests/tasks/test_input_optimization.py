@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from torch.distributions import Categorical, Distribution, Normal, OneHotCategorical
 from torch.nn import functional as F
 
+from suite import seeds
 from suite.contract import Baseline, ContractError, DataSpec, Discrete, Unsupported
-from suite.measuring import descent, inputs
+from suite.measuring import descent, inputs, whitening
 from suite.measuring.inputs import Found, Start, lay_out, model_decoder, search
 from suite.measuring.reference import fit_linear
 from suite.measuring.trust import Frozen
@@ -96,14 +97,16 @@ def _found(model: Frozen, x: Tensor, train: Tensor, steps: int = 150) -> Found:
 
 
 def _searched(model: Frozen, start: Start, x: Tensor, sizes: Any, trial: int, steps: int) -> Found:
-    return search(model_decoder(model), start, x, sizes, trial, steps)
+    return search(model_decoder(model), start, x, sizes, trial, steps, _rng())
 
 
 def _gain(model: Frozen, train: Tensor, x: Tensor, steps: int = 150) -> Tensor:
     """gain_db of each image, (N,)."""
     start = _start(model, x, train)
     found = _searched(model, start, x, input_optimization.STEP_SIZES, 50, steps)
-    return decibels(found.images, x) - decibels(pca_outputs(train, x, start.dims, steps, *start.tries)[0], x)
+    return decibels(found.images, x) - decibels(
+        pca_outputs(train, x, start.dims, steps, *start.tries, rng=_rng())[0], x
+    )
 
 
 # --- the measures ------------------------------------------------------------------------------------------------
@@ -125,7 +128,9 @@ def test_similarity_is_one_for_the_same_image_and_falls_with_noise() -> None:
 
 def test_pca_is_exact_from_as_many_components_as_pixels_and_better_with_more() -> None:
     train, x = _images(100), _images(20, seed=5)  # fewer training images than pixels
-    psnr = [float(decibels(pca_outputs(train, x, k, 50)[1], x).mean()) for k in (1, 4, 16, PIXELS, 2 * PIXELS)]
+    psnr = [
+        float(decibels(pca_outputs(train, x, k, 50, rng=_rng())[1], x).mean()) for k in (1, 4, 16, PIXELS, 2 * PIXELS)
+    ]
     assert psnr == sorted(psnr)
     assert psnr[3] == psnr[4] == pytest.approx(60)
 
@@ -185,11 +190,11 @@ def test_an_invertible_affine_map_of_a_code_changes_nothing(condition: float, un
 
 def test_the_reference_is_searched_and_never_worse_than_its_projection() -> None:
     train, x = _dark_images(200), _dark_images(12, seed=5)
-    searched, projected = pca_outputs(train, x, 8, 100)
+    searched, projected = pca_outputs(train, x, 8, 100, rng=_rng())
     gain = decibels(searched, x) - decibels(projected, x)
     assert float(gain.min()) >= 0
     assert float(gain.mean()) > 0.02
-    assert all(torch.equal(exact, x) for exact in pca_outputs(train, x, PIXELS, 100))
+    assert all(torch.equal(exact, x) for exact in pca_outputs(train, x, PIXELS, 100, rng=_rng()))
 
 
 def test_an_identity_decoder_reaches_the_cap_and_gains_nothing() -> None:
@@ -197,7 +202,7 @@ def test_an_identity_decoder_reaches_the_cap_and_gains_nothing() -> None:
     found = _found(_identity(), x, train, steps=60)
     psnr = decibels(found.images, x)
     assert float(psnr.mean()) > 59
-    assert bool((psnr <= decibels(pca_outputs(train, x, PIXELS, 60)[0], x)).all())
+    assert bool((psnr <= decibels(pca_outputs(train, x, PIXELS, 60, rng=_rng())[0], x)).all())
 
 
 def test_what_counts_is_the_best_of_all_steps_and_starts() -> None:
@@ -223,7 +228,8 @@ def test_both_the_training_mean_and_the_encoders_code_are_starts() -> None:
     torch.testing.assert_close(values[1::2], torch.logit(x.clamp(1e-3, 1 - 1e-3)), atol=1e-3, rtol=0)
 
 
-def test_images_of_a_batch_do_not_influence_each_other() -> None:
+def test_images_of_a_batch_do_not_influence_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(whitening, "BLUR", 0.0)  # rows differ by nothing but their noise
     torch.manual_seed(0)
     net = nn.Sequential(nn.Linear(5, 32), nn.BatchNorm1d(32), nn.ReLU(), nn.Linear(32, PIXELS), nn.Unflatten(1, SHAPE))
     model = _frozen(lambda x: {"z": x.flatten(1)[:, :5]}, lambda v: net.eval()(v["z"]))
@@ -372,6 +378,38 @@ def test_a_copier_beside_an_idle_number_gains_nothing(levels: int) -> None:
     assert score.notes[-1] == "group 'image' is held at its training mode"
 
 
+def _packed() -> Frozen:
+    """Three bits of every pixel, those of sixteen pixels as the digits of one number."""
+    powers = 8.0 ** torch.arange(16, dtype=torch.float64)
+
+    def encode(x: Tensor) -> Any:
+        return {"z": ((x.double() * 7).round().view(len(x), -1, 16) * powers).sum(2)}
+
+    def decode(values: Any) -> Tensor:
+        digits = values["z"].detach().round().clamp(0, 8**16 - 1).unsqueeze(2).div(powers, rounding_mode="floor") % 8
+        drawn = torch.logit((digits / 7).clamp(1e-4, 1 - 1e-4)).flatten(1) + 0 * values["z"].sum(1, keepdim=True)
+        return drawn.float().view(-1, *SHAPE)
+
+    return _frozen(encode, decode)
+
+
+def test_a_copy_in_the_digits_of_real_numbers_gains_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    score = InputOptimization().score(_subject(_packed(), seed=1))
+    assert score.metrics["gain_db"].value < 0
+    assert score.metrics["psnr_encoder"].value < score.metrics["psnr_pca"].value
+    monkeypatch.setattr(whitening, "BLUR", 0.0)
+    assert InputOptimization().score(_subject(_packed(), seed=1)).metrics["gain_db"].value > 5
+
+
+def test_the_blur_of_inputs_moves_an_honest_decoder_by_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    train, x = _images(60), _images(6, seed=5)
+    plain, found = _linear_generator(train, 8), []
+    for blur in (whitening.BLUR, 0.0):
+        monkeypatch.setattr(whitening, "BLUR", blur)
+        found.append(decibels(_found(plain, x, train, 60).images, x))
+    assert 0 < float((found[0] - found[1]).abs().max()) < 0.01
+
+
 def test_prototypes_gain_nothing_over_as_many_centroids() -> None:
     train, x, k = _images(150), _images(10, seed=5), 12
     proto = fit_linear(train.flatten(1), 1, k).centres.clamp(0.002, 0.998)
@@ -384,7 +422,7 @@ def test_prototypes_gain_nothing_over_as_many_centroids() -> None:
         return (proto[values["k"]].logit() * (1 + 0.1 * values["z"])).view(-1, *SHAPE)
 
     model = _frozen(encode, decode)
-    alone = decibels(pca_outputs(train, x, 2, 50)[0], x).mean()  # without centroids they would win
+    alone = decibels(pca_outputs(train, x, 2, 50, rng=_rng())[0], x).mean()  # without centroids they would win
     assert float(decibels(_found(model, x, train, 50).images, x).mean()) > float(alone)
     assert float(_gain(model, train, x, 50).mean()) <= 0
 
@@ -414,7 +452,12 @@ def _subject(model: Frozen, seed: int = 0, budget: str = "smoke") -> Any:
     test = SimpleNamespace(grey=_images(40, seed=5), labels=torch.arange(40) % 2)
     dataset = SimpleNamespace(train=SimpleNamespace(grey=_images(60)), test=test)
     return SimpleNamespace(
-        model=model, dataset=dataset, seed=seed, budget=budget, untrained=lambda: Frozen(_Trained(1))
+        model=model,
+        dataset=dataset,
+        seed=seed,
+        budget=budget,
+        untrained=lambda: Frozen(_Trained(1)),
+        rng=seeds.torch_rng,
     )
 
 
