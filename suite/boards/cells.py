@@ -16,6 +16,7 @@ from suite.boards.outcome import Outcome
 from suite.boards.reference import OwnTasks, chosen, heard, shared_seeds
 from suite.boards.rows import APART, MIN_SEEDS, MODEL, SECTION, Row
 from suite.errors import UserError, nearest
+from suite.measuring import tolerated
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -72,6 +73,7 @@ class _Cell:
     records: int
     keys: tuple[str, ...]
     moments: statistics.Moments
+    margin: float
 
 
 def cells(data: pd.DataFrame, metrics: Sequence[str], tasks: OwnTasks) -> Iterator[Row]:
@@ -145,7 +147,7 @@ def _column(
         for name, facts in models.items():
             own = by_model.get(name, {})
             wanted = tuple(sorted({*expected, *own}))
-            yield _row(section, column, wanted, name, facts, _cell(own, metric.name, wanted))
+            yield _row(section, column, wanted, name, facts, _cell(own, metric, wanted))
 
 
 def _row(
@@ -188,17 +190,22 @@ def _row(
         keys=cell.keys,
         seed_variance=cell.moments.seed_variance,
         image_quantile=cell.moments.image_quantile,
+        margin=cell.margin,
     )
 
 
-def _cell(outcomes: Mapping[int, Outcome], metric: str, expected: Sequence[int]) -> _Cell:
+def _cell(outcomes: Mapping[int, Outcome], metric: _Metric, expected: Sequence[int]) -> _Cell:
     """Condenses one cell's seeds into a value with its moments, and what is missing into one reason."""
-    states = {seed: _state(outcomes[seed], metric) if seed in outcomes else NOT_RUN for seed in expected}
+    states = {seed: _state(outcomes[seed], metric.name) if seed in outcomes else NOT_RUN for seed in expected}
     missing = {seed: state for seed, state in states.items() if state}
     seeds = tuple(seed for seed, state in states.items() if not state)
     found = [outcomes[seed] for seed in seeds]
-    entries = [_entry(outcome.metrics, metric) for outcome in found]
+    entries = [_entry(outcome.metrics, metric.name) for outcome in found]
     values = tuple(entry["value"] for entry in entries)
+    margins = [
+        tolerated(metric.unit, entry["value"], entry.get("se")) if outcome.untried else 0.0
+        for outcome, entry in zip(found, entries, strict=True)
+    ]
     images = min((entry["n"] for entry in entries if entry.get("n")), default=0)
     return _Cell(
         status=_status(missing, some=bool(seeds)),
@@ -207,11 +214,21 @@ def _cell(outcomes: Mapping[int, Outcome], metric: str, expected: Sequence[int])
         values=values,
         images=images,
         flags=tuple(sorted({flag for outcome in found for flag in outcome.flags})),
-        notes=tuple(sorted({note for outcome in found for note in outcome.notes})),
+        notes=tuple(sorted({note for outcome in found for note in outcome.notes} | _untried(margins, metric))),
         records=len(outcomes),
         keys=tuple(outcome.key for outcome in found),
         moments=statistics.moments(values, [e.get("se") for e in entries], images or None) if seeds else _NOTHING,
+        margin=sum(margins) / max(len(margins), 1),
     )
+
+
+def _untried(margins: Sequence[float], metric: _Metric) -> set[str]:
+    """What to say of seeds that no maintainer has run again."""
+    count = sum(margin > 0 for margin in margins)
+    if not count:
+        return set()
+    share, mean = f"{count} of {len(margins)} seeds", f"{sum(margins) / len(margins):.2g} {metric.unit}".rstrip()
+    return {f"{metric.name}: {share} stand as claimed; a difference counts from where it exceeds {mean}"}
 
 
 _NOTHING = statistics.Moments(math.nan, math.nan, 0, math.nan)

@@ -78,6 +78,8 @@ def frame(
     data["standing"] = [(standings or {}).get(key, "") for key in data["key"]]
     data["tuned"] = [tuned_trials(raw.get("baseline_params") or {}) for raw in rows]
     data["place"] = [(places or {}).get(key, 0) for key in data["key"]]
+    untried = dict(enumerate(map(store.read_untried, folders)))
+    data["untried"] = [key in untried.get(place, ()) for key, place in zip(data["key"], data["place"], strict=True)]
     unchecked = _unchecked(rows, folders, data["place"], data["standing"])
     data["flags"] = list(map(_flagged, data["flags"], data["standing"], unchecked, data["tuned"]))
     data.attrs["folders"] = tuple(map(str, folders))

@@ -24,3 +24,4 @@ class Outcome(NamedTuple):
     flags: tuple[str, ...]
     notes: tuple[str, ...]
     foreign: bool
+    untried: bool

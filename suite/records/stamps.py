@@ -55,6 +55,18 @@ def write_standing(workspace: str | Path, name: str, standing: str, keys: list[s
     write_atomically(standings_folder(workspace) / f"{name}.json", json.dumps(content, indent=1).encode())
 
 
+def read_untried(folder: str | Path) -> set[str]:
+    """Returns the keys of verified records whose cells a maintainer did not run again: they stand as claimed."""
+    found: set[str] = set()
+    for path in sorted(standings_folder(folder).glob("*.json")):
+        raw = read_object(path)
+        keys, again = raw.get("keys"), raw.get("again")
+        if raw.get("standing") == VERIFIED and isinstance(keys, list):
+            tried = [key for key in again if isinstance(key, str)] if isinstance(again, list) else []
+            found |= {key for key in keys if isinstance(key, str)} - {*tried}
+    return found
+
+
 def read_standings(*folders: str | Path) -> dict[str, str]:
     """Returns key -> how a record from elsewhere stands; records of one's own have no entry."""
     found: dict[str, str] = {}

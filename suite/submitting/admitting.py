@@ -44,7 +44,8 @@ def admit(path: str | Path, workspace: str | Path, *, claimed: bool = False) -> 
     merged = _together(
         records.merge([own], workspace, keys=again), records.merge([submission.folder], workspace, keys=rest)
     )
-    records.write_standing(workspace, _name(submission), standing, list(submission.records), card=submission.card)
+    keys = list(submission.records)
+    records.write_standing(workspace, _name(submission), standing, keys, again=sorted(again), card=submission.card)
     return merged, standing
 
 

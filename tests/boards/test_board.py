@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from suite import records as store
 from suite.boards.board import board
 from suite.boards.frame import frame, load_records
 from suite.errors import UserError
@@ -69,6 +70,24 @@ def test_records_read_from_disk_give_the_board_of_the_records(tmp_path: Path) ->
     assert data.groupby("baseline")["metric:nats"].mean().to_dict() == pytest.approx({"m0": 1, "m1": 9})
     pd.testing.assert_frame_equal(board(data), board(rows))
     assert cell(board(data), "m0")["flags"] == ("suspect",)
+
+
+def test_cells_that_no_maintainer_ran_again_are_ranked_beyond_the_tolerance_alone(tmp_path: Path) -> None:
+    """A verdict lets 1 % + 0.5 nats pass: a submission could move all that is not run again by as much."""
+    found = records(around(351, 353, 380))
+    write_records(tmp_path, found)
+    keys = [raw["key"] for raw in found if raw["baseline"] == "m0"]
+    assert places(board(load_records(tmp_path))) == {"m0": (1, 1), "m1": (2, 2), "m2": (3, 3)}
+
+    store.write_standing(tmp_path, "m0", store.VERIFIED, keys, again=keys[:1])
+    table = board(load_records(tmp_path))
+    assert places(table) == {"m0": (1, 2), "m1": (1, 2), "m2": (3, 3)}
+    row = cell(table, "m0")
+    assert row["margin"] == pytest.approx(2 / 3 * (3.51 + 0.5), abs=0.1)
+    assert row["notes"] == ("nats: 2 of 3 seeds stand as claimed; a difference counts from where it exceeds 2.7 nats",)
+
+    store.write_standing(tmp_path, "m0", store.VERIFIED, keys, again=keys)
+    assert places(board(load_records(tmp_path)))["m0"] == (1, 1)
 
 
 def test_the_board_leaves_the_records_as_they_were() -> None:
