@@ -10,6 +10,7 @@ import pytest
 
 from suite import records as store
 from suite.boards.board import board
+from suite.boards.comparison import compare
 from suite.boards.frame import frame, load_records
 from suite.errors import UserError
 from tests.boards.reading import around, cell, places
@@ -84,6 +85,10 @@ def test_cells_that_no_maintainer_ran_again_are_ranked_beyond_the_tolerance_alon
     assert places(table) == {"m0": (1, 2), "m1": (1, 2), "m2": (3, 3)}
     row = cell(table, "m0")
     assert row["margin"] == pytest.approx(2 / 3 * (3.51 + 0.5), abs=0.1)
+    (compared,) = compare(table, "m0", "m1", [tmp_path])
+    assert compared["better"] == "m0"
+    assert compared["board"] == "tied"
+    assert "not all was run again: 2.7 nats may be claimed" in compared["note"]
     assert row["notes"] == ("nats: 2 of 3 seeds stand as claimed; a difference counts from where it exceeds 2.7 nats",)
 
     store.write_standing(tmp_path, "m0", store.VERIFIED, keys, again=keys)
