@@ -53,7 +53,7 @@ class Evidence:
         mean: (K,) scores, lower is better.
         variance: (K,) s_k^2 of the scores between seeds.
         seeds: (K,) S_k.
-        deterministic: (K,) whether the seeds agree on every image.
+        deterministic: (K,) whether the seeds agree on every image, up to the resolution.
         covariance: (K, K) G of the means over images.
         images: How many; the degrees of freedom of G are one less.
         resolution: Differences below it are ties.

@@ -65,7 +65,7 @@ def warm_up() -> None:
     layers = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3), torch.nn.ConvTranspose2d(4, 1, 3), torch.nn.Flatten())
     torch.nn.Linear(784, 8)(layers(torch.zeros(8, 1, 28, 28))).sum().backward()
     # What checks its arguments by torch._check imports sympy at the first call, half a second in every sitting.
-    torch.nn.functional.max_unpool2d(torch.zeros(1, 1, 2, 2), torch.arange(4).view(1, 1, 2, 2), [2])
+    torch.nn.functional.max_unpool2d(torch.zeros(1, 1, 2, 2), torch.arange(4).view(1, 1, 2, 2), [2, 2])
     gc.collect()
     compact()
     gc.freeze()  # a fork that collects would copy every page

@@ -91,7 +91,7 @@ def _start(execution: Execution, scratch: Path | None, home: Path) -> None:
                 _temp_dir=str(home),
                 **quiet,
             )
-    except (ConnectionError, RuntimeError, ValueError, TimeoutError, OSError) as error:
+    except Exception as error:  # a node that starts too slowly is a bare Exception of Ray's
         raise UserError(_refusal(execution.address, str(error).strip())) from error
 
 

@@ -22,7 +22,7 @@ from suite.planning.plan import make_plan
 from suite.planning.selection import Selection
 from suite.records.record import Record
 from suite.running.cluster import PARCEL, _node_died, _opened, _packed, _scheduler, run_ray
-from suite.running.connection import _knock, _refusal, connected
+from suite.running.connection import _knock, _refusal, _start, connected
 from suite.running.executor import Execution
 from suite.running.likeness import likeness
 from suite.running.nodes import check_nodes, takers
@@ -218,6 +218,15 @@ def test_a_temporary_folder_too_long_for_ray_is_told_with_the_way_out() -> None:
     long = "validate_socket_filename failed: AF_UNIX path length cannot exceed 107 bytes: /far/away/plasma_store"
     assert _refusal(None, long).endswith("is too long for Ray, TMPDIR=/tmp is not")
     assert _refusal("there:1", "no\nway") == "no Ray cluster answers at 'there:1': no"
+
+
+def test_a_node_that_starts_too_slowly_is_an_error_of_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def slow(**options: Any) -> None:
+        raise Exception("The current node timed out during startup.\nMore of it.")
+
+    monkeypatch.setattr("suite.running.connection.load_ray", lambda: SimpleNamespace(init=slow))
+    with pytest.raises(UserError, match=r"^Ray does not start: The current node timed out during startup\.$"):
+        _start(Execution(workers=1), None, Path("nowhere"))
 
 
 def test_trials_that_ray_loses_again_and_again_are_killed_in_the_end(
