@@ -516,9 +516,16 @@ BREAKS = (
     Break(
         "the digits of a number are inputs of their own",
         "suite/measuring/whitening.py",
-        "    return u + BLUR * normal(",
-        "    return u + 0.0 * normal(",
+        "    return u + BLUR * (u.abs()",
+        "    return u + 0.0 * (u.abs()",
         "tasks/test_input_optimization.py::test_a_copy_in_the_digits_of_real_numbers_gains_nothing",
+    ),
+    Break(
+        "the digits of a number far from training codes are inputs of their own",
+        "suite/measuring/whitening.py",
+        "    u = u.clamp(-FAR, FAR)\n    return u + BLUR * (u.abs() / NEAR).clamp_min(1.0) * normal(",
+        "    return u + BLUR * normal(",
+        "tasks/test_input_optimization.py::test_numbers_that_are_small_on_training_images_alone_are_no_more_precise",
     ),
     Break(
         "a category that is tried out is free",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from suite.boards import statistics
+from suite.boards import margins, statistics
 from suite.boards.outcome import Outcome
 from suite.boards.reference import OwnTasks, chosen, heard, shared_seeds
 from suite.boards.rows import APART, MIN_SEEDS, MODEL, SECTION, Row
@@ -202,7 +202,7 @@ def _cell(outcomes: Mapping[int, Outcome], metric: _Metric, expected: Sequence[i
     found = [outcomes[seed] for seed in seeds]
     entries = [_entry(outcome.metrics, metric.name) for outcome in found]
     values = tuple(entry["value"] for entry in entries)
-    margins = [
+    tolerances = [
         tolerated(metric.unit, entry["value"], entry.get("se")) if outcome.untried else 0.0
         for outcome, entry in zip(found, entries, strict=True)
     ]
@@ -214,21 +214,17 @@ def _cell(outcomes: Mapping[int, Outcome], metric: _Metric, expected: Sequence[i
         values=values,
         images=images,
         flags=tuple(sorted({flag for outcome in found for flag in outcome.flags})),
-        notes=tuple(sorted({note for outcome in found for note in outcome.notes} | _untried(margins, metric))),
+        notes=tuple(
+            sorted(
+                {note for outcome in found for note in outcome.notes}
+                | margins.note(metric.name, metric.unit, values, tolerances)
+            )
+        ),
         records=len(outcomes),
         keys=tuple(outcome.key for outcome in found),
         moments=statistics.moments(values, [e.get("se") for e in entries], images or None) if seeds else _NOTHING,
-        margin=sum(margins) / max(len(margins), 1),
+        margin=margins.margin(values, tolerances),
     )
-
-
-def _untried(margins: Sequence[float], metric: _Metric) -> set[str]:
-    """What to say of seeds that no maintainer has run again."""
-    count = sum(margin > 0 for margin in margins)
-    if not count:
-        return set()
-    share, mean = f"{count} of {len(margins)} seeds", f"{sum(margins) / len(margins):.2g} {metric.unit}".rstrip()
-    return {f"{metric.name}: {share} stand as claimed; a difference counts from where it exceeds {mean}"}
 
 
 _NOTHING = statistics.Moments(math.nan, math.nan, 0, math.nan)

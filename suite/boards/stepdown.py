@@ -166,7 +166,7 @@ class Column:
         unit = units(evidence, seeds, pairs, level)
         gap = evidence.mean[None] - evidence.mean[:, None]
         margin = np.broadcast_to(evidence.margin, evidence.mean.shape)
-        gap = np.sign(gap) * np.maximum(np.abs(gap) - (margin[None] + margin[:, None]), 0.0)
+        self._beyond = np.abs(gap) > margin[None] + margin[:, None]
         #: (K, K): the sign says which is better, positive for the row's model.
         self.statistic = np.divide(gap, unit, out=np.where(gap == 0, 0.0, np.copysign(np.inf, gap)), where=unit > 0)
         # Rounding of equal scores is no difference.
@@ -274,7 +274,7 @@ def step_down(columns: Sequence[Column], level: float = LEVEL) -> list[Bools]:
     for column in columns:
         better = column.statistic > first
         better[column._chosen] = column.statistic[column._chosen] > critical
-        found.append(better)
+        found.append(better & column._beyond)  # what is asked of one model moves no pair of others
     return found
 
 

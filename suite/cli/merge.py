@@ -70,4 +70,7 @@ def _admit(folders: list[Path], workspace: Path, claimed: bool, plain: bool) -> 
         raise UserError("a submission is merged whole: without --file, --path, --slim and --values")
     for folder in folders:
         merged, standing = admit(folder, workspace, claimed=claimed)
-        typer.echo(f"{folder}: {len(merged.taken)} records taken, {len(merged.present)} there already; {standing}")
+        counts = f"{len(merged.taken)} records taken, {len(merged.present)} there already"
+        if merged.conflicts:
+            counts += f", {len(merged.conflicts)} with other values than the one there: kept beside it"
+        typer.echo(f"{folder}: {counts}; {standing}")

@@ -40,6 +40,10 @@ CONSTANT_BELOW = 1e-6
 #: full precision its digits could hold a copy of the image; so it keeps nine bits. Noise of this size takes all pixels
 #: of the standard data sets to 65 dB.
 BLUR = 1 / 512
+#: Beyond so many training deviations the noise grows with the number, and beyond so many there is none: codes that are
+#: small on training images alone would else be as precise as they like. Directions that no training code takes are
+#: ``FLOOR`` short of others, so that a deviation in them is a millionth.
+NEAR, FAR = 8.0, 1e7
 #: Unconstrained values of a code on the edge of its support (0 of a positive one) are cut here.
 EDGE = 50.0
 
@@ -72,8 +76,12 @@ class Whitening:
 
 
 def blurred(u: Tensor, rng: torch.Generator) -> Tensor:
-    """Returns whitened coordinates (N, d) with noise of deviation ``BLUR``: what a search may know of its inputs."""
-    return u + BLUR * normal(rng, tuple(u.shape), u.dtype).to(u.device)
+    """Returns whitened coordinates (N, d) with noise of deviation ``BLUR``: what a search may know of its inputs.
+
+    A number keeps some nine bits where training codes lie, 13 up to ``NEAR`` and 17 up to ``FAR``.
+    """
+    u = u.clamp(-FAR, FAR)
+    return u + BLUR * (u.abs() / NEAR).clamp_min(1.0) * normal(rng, tuple(u.shape), u.dtype).to(u.device)
 
 
 def _times(x: Tensor, matrix: Tensor) -> Tensor:

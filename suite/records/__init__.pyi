@@ -34,6 +34,7 @@ from .stamps import VERIFIED as VERIFIED
 from .stamps import check_stamp as check_stamp
 from .stamps import read_standings as read_standings
 from .stamps import read_untried as read_untried
+from .stamps import standings_folder as standings_folder
 from .stamps import write_stamp as write_stamp
 from .stamps import write_standing as write_standing
 from .store import check_replaceable as check_replaceable

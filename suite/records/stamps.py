@@ -58,22 +58,28 @@ def write_standing(workspace: str | Path, name: str, standing: str, keys: list[s
 def read_untried(folder: str | Path) -> set[str]:
     """Returns the keys of verified records whose cells a maintainer did not run again: they stand as claimed."""
     found: set[str] = set()
+    run: set[str] = set()
     for path in sorted(standings_folder(folder).glob("*.json")):
         raw = read_object(path)
         keys, again = raw.get("keys"), raw.get("again")
         if raw.get("standing") == VERIFIED and isinstance(keys, list):
-            tried = [key for key in again if isinstance(key, str)] if isinstance(again, list) else []
-            found |= {key for key in keys if isinstance(key, str)} - {*tried}
-    return found
+            found |= {key for key in keys if isinstance(key, str)}
+            run |= {key for key in again if isinstance(key, str)} if isinstance(again, list) else set()
+    return found - run
 
 
 def read_standings(*folders: str | Path) -> dict[str, str]:
-    """Returns key -> how a record from elsewhere stands; records of one's own have no entry."""
+    """Returns key -> how a record from elsewhere stands; records of one's own have no entry.
+
+    Of several words on one record the best founded counts: a run here, and what it found of the source.
+    """
     found: dict[str, str] = {}
+    weight = {standing: i for i, standing in enumerate((CLAIMED, VERIFIED, GIVEN))}
     for folder in folders:
         for path in sorted(standings_folder(folder).glob("*.json")):
             raw = read_object(path)
             keys = raw.get("keys")
             if raw.get("standing") in STANDINGS and isinstance(keys, list):
-                found |= {key: raw["standing"] for key in keys if isinstance(key, str) and re.fullmatch(r"\w+", key)}
+                for key in (key for key in keys if isinstance(key, str) and re.fullmatch(r"\w+", key)):
+                    found[key] = max(found.get(key, CLAIMED), raw["standing"], key=weight.__getitem__)
     return found

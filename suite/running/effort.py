@@ -59,7 +59,7 @@ def marks(
 def steps_of_its_own(note: Mapping[str, Any]) -> str:
     """Returns how a model that the loop trains has trained besides, whatever its coding costs; "" where it has not."""
     if count := note.get("own_steps", 0):
-        return f"its loss changed the weights in {count} of the steps that were watched"
+        return f"weights changed {count} times where it was watched, and where no step of the loop was taken"
     outside = note.get("outside_flops", 0)
     within = note.get("backward_flops", 0) - outside
     if note.get("steps") and outside > BESIDE * within:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import astuple
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ def admit(path: str | Path, workspace: str | Path, *, claimed: bool = False) -> 
 
     Raises:
         UserError: If the workspace has no verdict on the folder as it is now, it was refused, or its records would
-            take the place of others.
+            take the place of others, or are there already and merely claimed.
     """
     submission = folder.read(Path(path))
     if claimed:
@@ -39,12 +39,17 @@ def admit(path: str | Path, workspace: str | Path, *, claimed: bool = False) -> 
         raise UserError(f"{path} was refused: {submission.folder / folder.VERDICT} says why")
     own = verdict.records_in(workspace, folder.hashes(submission.folder))
     again = set() if claimed else {raw["key"] for raw in records.read_raw([own], [])}
-    _check_places(submission, workspace, again)
+    held = records.read_raw([workspace], [])
+    standings = records.read_standings(workspace)
+    known = (records.standings_folder(workspace) / f"{_name(submission)}.json").exists()
+    _check_places(submission, workspace, held, again, new_claim=claimed and not known)
+    _make_way(workspace, held, again & (records.read_untried(workspace) | _merely_claimed(standings)))
     rest = submission.records.keys() - again
     merged = _together(
         records.merge([own], workspace, keys=again), records.merge([submission.folder], workspace, keys=rest)
     )
-    keys = list(submission.records)
+    own_keys = {raw["key"] for raw in held} - standings.keys()  # what was run here needs nobody's word
+    keys = [key for key in submission.records if key not in own_keys]
     records.write_standing(workspace, _name(submission), standing, keys, again=sorted(again), card=submission.card)
     return merged, standing
 
@@ -64,10 +69,30 @@ def _together(*parts: Merged) -> Merged:
     return Merged(*(sum(keys, ()) for keys in zip(*map(astuple, parts), strict=True)))
 
 
-def _check_places(submission: Submission, workspace: str | Path, again: Collection[str]) -> None:
+def _merely_claimed(standings: Mapping[str, str]) -> set[str]:
+    return {key for key, standing in standings.items() if standing == records.CLAIMED}
+
+
+def _make_way(workspace: str | Path, held: Sequence[Mapping[str, Any]], keys: Collection[str]) -> None:
+    """Removes records that stood as claimed where a maintainer's own take their place."""
+    folder = Path(workspace)
+    beside = [path for path in records.files_of(folder, held, keys) if path.parent.name != "checkpoints"]
+    records.remove(beside)
+
+
+def _check_places(
+    submission: Submission,
+    workspace: str | Path,
+    held: Sequence[Mapping[str, Any]],
+    again: Collection[str],
+    *,
+    new_claim: bool,
+) -> None:
     """A submission takes nobody's place: neither another model's name nor another's result."""
-    for old in records.read_raw([workspace], []):
+    for old in held:
         new = submission.records.get(old["key"])
+        if new is not None and new_claim:
+            raise UserError(f"{workspace} holds {title(new)} already: a claim adds nothing to it")
         if new is not None and old["key"] not in again and records.differs(old, new):
             raise UserError(f"{workspace} holds another result of {title(new)}")
         name = old["baseline"].partition(":")[0]

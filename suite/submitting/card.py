@@ -34,6 +34,9 @@ def read(path: Path) -> dict[str, Any]:
     if len(data) > MOST_BYTES:
         raise UserError(f"the card {path} is larger than {MOST_BYTES:,} bytes")
     try:
+        # Twenty lines of aliases of each other would be a text without end.
+        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(data, yaml.SafeLoader)):
+            raise UserError(f"the card {path} uses an alias (*name): write it out")
         raw = yaml.safe_load(data)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise UserError(f"the card {path} is no YAML: {clean(str(error))[:200]}") from error

@@ -29,6 +29,8 @@ FORMAT = 1
 
 #: Files of a submission, and bytes of all of them.
 MOST_FILES, MOST_BYTES = 20_000, 500_000_000
+#: Folders in each other.
+MOST_DEPTH = 16
 
 #: What may lie at the top of a submission.
 TOP = {MANIFEST, CARD, SOURCE, ENVIRONMENT, VERDICT, "records", "values"}
@@ -87,6 +89,8 @@ def _check_tree(folder: Path) -> None:
         raise UserError(f"{folder} is not a folder")
     files = total = 0
     for root, folders, names in os.walk(folder):
+        if len(Path(root).relative_to(folder).parts) > MOST_DEPTH:
+            raise UserError(f"{folder} holds folders in each other, more than {MOST_DEPTH} deep")
         for name in (*folders, *names):
             path = Path(root) / name
             if path.is_symlink():
@@ -139,7 +143,7 @@ def _check_names(entries: list[Entry]) -> None:
 
 def hashes(folder: Path) -> dict[str, str]:
     """Returns every file but the verdict -> its SHA-256: what a verdict speaks of."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != VERDICT)
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path != folder / VERDICT)
     return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 

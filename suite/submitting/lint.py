@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from suite.plugins import is_text, parse
+from suite.records import clean
 
 #: Bytes of the literals of one statement, and of one file, from which on they may hold weights or labels.
 LARGE, LARGE_TOGETHER = 1_000, 8_000
@@ -32,6 +33,7 @@ MODULES = {
     **dict.fromkeys(("pathlib", "io", "glob", "zipfile", "tarfile", "sqlite3", "safetensors", "h5py"), "opens files"),
     **dict.fromkeys(("torchvision.datasets", "sklearn.datasets", "suite.data"), "reads a dataset"),
     **dict.fromkeys(("time", "datetime"), "reads the clock"),
+    **dict.fromkeys(("torch.utils._python_dispatch", "torch.overrides", "torch._C"), "hides operations from a count"),
 }
 
 #: Calls by name, and attributes of whatever object.
@@ -47,6 +49,10 @@ ATTRIBUTES = {
     **dict.fromkeys(
         ("__globals__", "__code__", "__closure__", "__subclasses__", "__builtins__", "__dict__", "__getattribute__"),
         "looks into the interpreter",
+    ),
+    **dict.fromkeys(
+        ("_python_dispatch", "_disable_current_modes", "_pop_mode", "_DisableTorchDispatch"),
+        "hides operations from a count",
     ),
     **dict.fromkeys(
         ("fromfile", "from_file", "memmap", "load_file", "safe_open", "load_state_dict_from_url"), "opens files"
@@ -89,7 +95,8 @@ class Finding:
     reason: str
 
     def __str__(self) -> str:
-        return f"{self.file}:{self.line}: {self.reason}" if self.line else f"{self.file}: {self.reason}"
+        place = f"{self.file}:{self.line}" if self.line else self.file
+        return clean(f"{place}: {self.reason}")
 
 
 def lint(files: Mapping[str, bytes]) -> list[Finding]:
@@ -146,6 +153,8 @@ def _attribute(node: ast.Attribute) -> Iterator[Seen]:
     if node.attr in REACHED:
         yield REFUSED, node.lineno, f".{node.attr} {MODULES[node.attr]}"
     owner = node.value.id if isinstance(node.value, ast.Name) else ""
+    if (owner, node.attr) == ("torch", "_C"):
+        yield REFUSED, node.lineno, f"torch._C {MODULES['torch._C']}"
     if (owner, node.attr) in {("torch", "load"), ("np", "load"), ("numpy", "load"), ("torch", "hub")}:
         yield REFUSED, node.lineno, f"{owner}.{node.attr} opens files: declare them as `files`"
 

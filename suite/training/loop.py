@@ -176,7 +176,8 @@ class _Run:
     def _steps(self, adam: Adam) -> dict[str, float]:
         """Takes the steps of one epoch and returns the mean of every term of the loss."""
         terms_of_epoch = Terms(self.done.steps)
-        self.baseline.train()
+        with self.effort.apart(), self._watching(adam, True):
+            self.baseline.train()
         first = self.done.steps
         steps = range(first, min(first + self.per_epoch, self.steps))
         feed = self.feed.epoch(self.seed, self.epoch, steps, self.steps)
@@ -191,7 +192,10 @@ class _Run:
                 loss.mean(dtype=torch.promote_types(loss.dtype, torch.float32)).backward()
             adam.lr = self.baseline.learning_rate * min(1.0, (1.0 - batch.progress) / ANNEAL)
             adam.step()
-        means_of_epoch = terms_of_epoch.close() | self._monitor(batch)
+        means_of_epoch = terms_of_epoch.close()
+        if type(self.baseline).monitor is not Baseline.monitor:
+            with self.effort.apart(), self._watching(adam, True):
+                means_of_epoch |= self._monitor(batch)
         self.done.steps += len(steps)
         self.done.images += len(steps) * self.batch
         for name, value in means_of_epoch.items():
@@ -200,7 +204,7 @@ class _Run:
 
     @contextmanager
     def _watching(self, adam: Adam, watched: bool) -> Iterator[None]:
-        """Notices weights that a loss has changed; which losses are watched is in no stream and in no mode of torch."""
+        """Notices weights that change in here; which losses are watched is in no stream and in no mode of torch."""
         before = [p.detach().clone() for p in adam.parameters] if watched else []
         yield
         changed = any(not torch.equal(a, p.detach()) for a, p in zip(before, adam.parameters, strict=False))

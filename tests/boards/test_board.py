@@ -95,6 +95,19 @@ def test_cells_that_no_maintainer_ran_again_are_ranked_beyond_the_tolerance_alon
     assert places(board(load_records(tmp_path)))["m0"] == (1, 1)
 
 
+def test_seeds_that_no_maintainer_ran_carry_a_model_no_further_than_his_runs_do(tmp_path: Path) -> None:
+    lies = {"m0": [308.0, 309.0, 208.0, 207.0], "m1": [300.0] * 4, "m2": [300.5, 300.4, 300.6, 300.5]}
+    found = records(lies)
+    write_records(tmp_path, found)
+    keys = [raw["key"] for raw in found if raw["baseline"] == "m0"]
+    store.write_standing(tmp_path, "m0", store.VERIFIED, keys, again=keys[:2])
+    table = board(load_records(tmp_path))
+    assert cell(table, "m0")["margin"] == pytest.approx(308.5 - 258)
+    assert places(table)["m0"] == (1, 3)
+    store.write_standing(tmp_path, "m0", store.VERIFIED, keys, again=[])
+    assert places(board(load_records(tmp_path)))["m0"] == (1, 3)
+
+
 def test_the_board_leaves_the_records_as_they_were() -> None:
     data = frame(records(around(1, 9)))
     before = data.copy()

@@ -77,6 +77,14 @@ def test_a_score_that_may_be_off_by_a_margin_is_separated_only_by_more_than_that
     assert establish(e.of(np.array([0, 2]))).sum() == 1
 
 
+def test_a_margin_of_one_model_moves_no_pair_of_others() -> None:
+    for gap in np.arange(0.3, 1.0, 0.05):
+        plain = evidence([0.0, gap, 7.0, 20.0, 40.0])
+        with_margin = replace(plain, margin=np.array([0.0, 0.0, 9.0, 0.0, 0.0]))
+        others = np.ix_([0, 1, 3, 4], [0, 1, 3, 4])
+        assert (establish(plain)[others] == establish(with_margin)[others]).all()
+
+
 def test_equal_scores_without_any_variance_are_a_tie_in_spite_of_rounding() -> None:
     assert not establish(evidence([0.1 + 0.2, 0.3], sd=0.0, image=0.0)).any()
 

@@ -29,6 +29,9 @@ def test_an_ordinary_model_is_found_nothing_in() -> None:
         "frame = error.__traceback__.tb_frame",
         "exec('1')",
         "from suite.data import load",
+        "from torch.utils._python_dispatch import _disable_current_modes",
+        "with torch.utils._python_dispatch._disable_current_modes(): pass",
+        "torch._C._log_api_usage_once('')",
     ],
 )
 def test_what_reaches_outside_is_refused_with_its_line(line: str) -> None:

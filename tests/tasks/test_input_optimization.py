@@ -268,7 +268,7 @@ def test_a_step_size_that_breaks_the_decoder_is_passed_over_and_none_left_is_an_
 
     model = _frozen(lambda x: {"z": x.flatten(1) - 0.5}, fragile)
     x = torch.ones(2, *SHAPE) * 0.9
-    start = _start(model, x, _images(30))
+    start = _start(model, x, _images(300))
     assert _searched(model, start, x, (3.0, 0.01), 10, 10).step_sizes.tolist() == pytest.approx([0.01, 0.01])
     with pytest.raises(ContractError, match="not finite"):
         _searched(model, start, x, (3.0, 2.0), 10, 10)
@@ -399,6 +399,20 @@ def test_a_copy_in_the_digits_of_real_numbers_gains_nothing(monkeypatch: pytest.
     assert score.metrics["psnr_encoder"].value < score.metrics["psnr_pca"].value
     monkeypatch.setattr(whitening, "BLUR", 0.0)
     assert InputOptimization().score(_subject(_packed(), seed=1)).metrics["gain_db"].value > 5
+
+
+def test_numbers_that_are_small_on_training_images_alone_are_no_more_precise() -> None:
+    """The deviation comes from training codes: what knows these again could send all others far outside."""
+    known = {image.numpy().tobytes() for image in _images(60)}
+    packed = _packed()
+
+    def encode(x: Tensor) -> Any:
+        large = packed.means(x)["z"]
+        member = torch.tensor([image.numpy().tobytes() in known for image in x])
+        return {"z": torch.where(member[:, None], 1e-3 * torch.randn(large.shape, generator=_rng()).double(), large)}
+
+    model = _frozen(encode, lambda v: packed.decode(v))
+    assert InputOptimization().score(_subject(model, seed=1)).metrics["gain_db"].value < 0
 
 
 def test_the_blur_of_inputs_moves_an_honest_decoder_by_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

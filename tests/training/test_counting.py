@@ -95,6 +95,33 @@ class Greedy(Linear):
         return super().loss(batch)
 
 
+class Hooked(Linear):
+    """Steps of its own where an epoch's numbers are asked for, and where the model is told that it trains."""
+
+    def monitor(self, batch: Batch) -> dict[str, float]:
+        self.own_step(batch)
+        return {"seen": 1.0}
+
+    def train(self, mode: bool = True) -> Any:
+        if mode and hasattr(self, "last"):
+            self.own_step(self.last)
+        return super().train(mode)
+
+    def own_step(self, batch: Batch) -> None:
+        self.last = batch
+        self.loss(batch)["loss"].sum().backward()
+        for parameter in self.parameters():
+            parameter.data.sub_(1e-3 * parameter.grad)
+
+
+def test_steps_within_a_hook_are_counted_and_noticed(digits: data.Dataset) -> None:
+    _, steps = trained(Linear, digits)
+    _, report = trained(Hooked, digits)
+    assert report.own_steps == 3  # two epochs' numbers, and the second epoch's start
+    assert report.backward - steps.backward == report.outside > 0
+    assert report.curves["seen"] == [(n, 1.0) for n, _ in steps.curves["loss"]]
+
+
 def test_steps_within_a_loss_are_noticed_and_gradients_outside_the_loop_told_apart(digits: data.Dataset) -> None:
     reports = [trained(cls, digits)[1] for cls in (Linear, Beside, Greedy)]
     assert [report.outside for report in reports] == [0, 1_200 * LAYER, 0]
