@@ -27,7 +27,6 @@ def note(metric: str, unit: str, values: Sequence[float], tolerances: Sequence[f
     count = sum(tolerance > 0 for tolerance in tolerances)
     if not count:
         return set()
-    least = f"{margin(values, tolerances):.2g} {unit}".rstrip()
-    return {
-        f"{metric}: {count} of {len(values)} seeds stand as claimed; a difference counts from where it exceeds {least}"
-    }
+    off = margin(values, tolerances)
+    rule = "no difference counts" if math.isinf(off) else f"a difference counts from where it exceeds {off:.2g} {unit}"
+    return {f"{metric}: {count} of {len(values)} seeds stand as claimed; {rule.rstrip()}"}
