@@ -91,6 +91,8 @@ def _start(execution: Execution, scratch: Path | None, home: Path) -> None:
                 _temp_dir=str(home),
                 **quiet,
             )
+    except UserError:
+        raise
     except Exception as error:  # a node that starts too slowly is a bare Exception of Ray's
         raise UserError(_refusal(execution.address, str(error).strip())) from error
 

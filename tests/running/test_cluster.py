@@ -214,6 +214,15 @@ def test_a_missing_token_and_a_wrong_one_are_told_at_once(token: str, told: str)
     assert time.monotonic() - start < 20
 
 
+def test_what_is_wrong_with_a_token_is_told_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(address: str) -> None:
+        raise UserError(f"the Ray cluster at '{address}' refuses this token")
+
+    monkeypatch.setattr("suite.running.connection._knock", refused)
+    with pytest.raises(UserError, match=r"^the Ray cluster at 'there:1' refuses this token$"):
+        _start(Execution(workers=1, address="there:1"), None, Path("nowhere"))
+
+
 def test_a_temporary_folder_too_long_for_ray_is_told_with_the_way_out() -> None:
     long = "validate_socket_filename failed: AF_UNIX path length cannot exceed 107 bytes: /far/away/plasma_store"
     assert _refusal(None, long).endswith("is too long for Ray, TMPDIR=/tmp is not")
