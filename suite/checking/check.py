@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from suite import records
-from suite.errors import Unsupported, UserError, unknown
+from suite.errors import MachineFault, Unsupported, UserError, unknown
 from suite.plugins import registry
 from suite.training import BUDGETS
 
@@ -150,6 +150,8 @@ def check_grown(grow: Callable[[str], Examinee], name: str, dataset: str, budget
     try:
         specimen = grow(BUDGET)
         tried = specimen if budget == BUDGET else grow(budget)
+    except MachineFault:
+        raise
     except Exception as error:
         yield _objection(name, "trains", error)
         yield Finding(name, "all other checks", "skipped", "it did not train")
@@ -218,6 +220,8 @@ def run_check(subject: str, check: str, function: Callable[[], str]) -> Finding:
     """Runs one check; whatever it raises becomes its finding."""
     try:
         return Finding(subject, check, "pass", function())
+    except MachineFault:
+        raise  # it is no finding about the model
     except Exception as error:
         return _objection(subject, check, error)
 

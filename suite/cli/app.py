@@ -16,7 +16,7 @@ from typing import Annotated
 
 import typer
 
-from suite.errors import UserError
+from suite.errors import MachineFault, UserError
 from suite.version import ENGINE_VERSION, __version__
 
 #: In the order a user needs them.
@@ -110,7 +110,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="replace")  # an arrow that a terminal cannot show costs no board
     try:
         app(args=None if arguments is None else [*arguments], prog_name="suite")
-    except UserError as error:
+    except (UserError, MachineFault) as error:
         typer.echo(f"error: {' '.join(str(error).split())}", err=True)
         return 2
     except OSError as error:

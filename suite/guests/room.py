@@ -22,7 +22,7 @@ from typing import Any
 
 from torch import Tensor
 
-from suite.errors import ContractError
+from suite.errors import ContractError, MachineFault
 from suite.files import TemporaryFolder
 from suite.guests import containment
 from suite.guests.wire import MOST_BYTES, Closed, Frame, TimedOut, WireError, receive, send
@@ -136,7 +136,7 @@ class Room:
         try:
             socket.send_fds(self._here, [b"f"], [theirs.fileno()])
         except OSError as error:
-            raise GuestDied(f"the keeper of the guest ended: {self.last_words() or error}") from error
+            raise self._ended(f"the keeper of the guest ended: {self.last_words() or error}") from error
         finally:
             theirs.close()
         self._sitting, self._playing, self._sat = mine, name, True
@@ -164,7 +164,7 @@ class Room:
             try:
                 answer = receive(self._here, deadline)
             except WireError as error:
-                raise GuestDied(f"the keeper of the guest ended: {self.last_words() or error}") from error
+                raise self._ended(f"the keeper of the guest ended: {self.last_words() or error}") from error
             if answer.kind != self._due.pop(0):
                 raise GuestDied(f"the keeper of the guest answered '{_plain(answer.kind)}'")
 
@@ -192,6 +192,7 @@ class Room:
         Raises:
             ContractError: With what the guest raised, or what its answer breaks.
             GuestDied: If it ended or did not answer in time.
+            MachineFault: If the keeper had not even started.
         """
         assert self._sitting is not None
         deadline = self._until(seconds)
@@ -203,9 +204,9 @@ class Room:
                     told(answer.text)
                 answer = receive(self._sitting, deadline, most_bytes)
         except Closed as error:
-            raise GuestDied(f"the guest's process ended ({self.last_words() or 'without a word'})") from error
+            raise self._ended(f"the guest's process ended ({self.last_words() or 'without a word'})") from error
         except TimedOut as error:
-            raise GuestDied(f"no answer to '{request.kind}' in time") from error
+            raise self._ended(f"no answer to '{request.kind}' in time") from error
         except WireError as error:
             raise ContractError(f"{request.kind}: {error}") from error
         if answer.kind == "error":
@@ -235,6 +236,20 @@ class Room:
             self._sitting.close()
             self._sitting = None
 
+    def _ended(self, what: str) -> Exception:
+        """The error of a room that ended: no line of a guest is read before its keeper has started."""
+        return GuestDied(what) if self._started() else MachineFault(f"no process for a guest could be started: {what}")
+
+    def _started(self) -> bool:
+        """Whether the keeper has said that it is ready, or says so now."""
+        if self._due[:1] == ["ready"]:
+            try:
+                if receive(self._here, time.monotonic() + 1.0).kind == "ready":
+                    self._due.pop(0)
+            except WireError:
+                pass
+        return self._due[:1] != ["ready"]
+
     def _until(self, seconds: float) -> float:
         until = time.monotonic() + seconds
         return until if self.deadline is None else min(until, self.deadline)
@@ -246,7 +261,7 @@ class Room:
         try:
             send(self._here, command, self._until(READY_SECONDS))
         except WireError as error:
-            raise GuestDied(f"the keeper of the guest ended: {self.last_words() or error}") from error
+            raise self._ended(f"the keeper of the guest ended: {self.last_words() or error}") from error
         self._due.append("done")
 
 
