@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from suite.data.spec import DataSpec, TrainSet
 
+    Uniform = Callable[[tuple[int, ...]], Tensor | np.ndarray]
+
 #: Seed of the stream that binarizes every split (``numpy.random.RandomState``, frozen by NumPy's promise).
 BINARIZATION_SEED = 20
 #: What the names of the coloured variants begin with, what is known of their images, and the version of their making.
@@ -93,6 +95,12 @@ class Split:
     def binary(self) -> Tensor:
         """The one fixed binarized draw of ``grey``, float32 in {0, 1}: a copy, for it is kept in a byte a pixel."""
         return self._bits.float()
+
+    def redrawn(self, uniform: Uniform) -> Split:
+        """Returns the same images with another binarized draw, as ``binarize`` makes it."""
+        other = replace(self)
+        other.__dict__["_bits"] = binarize(self.grey, uniform).byte()
+        return other
 
     @functools.cached_property
     def _bits(self) -> Tensor:
@@ -221,17 +229,22 @@ def without_test(dataset: Dataset) -> Dataset:
     return replace(dataset, info=replace(dataset.info, sizes=(n, m, m)), read_test=lambda: dataset.val)
 
 
-def binarize(grey: Tensor) -> Tensor:
-    """Returns ``u < grey`` as float32, with u from a fresh ``RandomState(20)``, drawn in chunks of one stream."""
+def binarize(grey: Tensor, uniform: Uniform | None = None) -> Tensor:
+    """Returns ``u < grey`` as float32, drawn in chunks of one stream.
+
+    Args:
+        grey: (N, C, H, W) in [0, 1].
+        uniform: Draws u of [0, 1) in a shape, float64; by default a fresh ``RandomState(20)`` does.
+    """
     import numpy as np
     import torch
 
-    stream = np.random.RandomState(BINARIZATION_SEED)
+    draw = uniform or np.random.RandomState(BINARIZATION_SEED).random_sample
     x = grey.cpu().numpy()
     bits = np.empty(x.shape, np.float32)
     for start in range(0, len(x), 1_000):
         chunk = x[start : start + 1_000]
-        bits[start : start + 1_000] = stream.random_sample(chunk.shape) < chunk
+        bits[start : start + 1_000] = np.asarray(draw(chunk.shape)) < chunk
     return torch.from_numpy(bits).to(grey.device)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,7 +35,8 @@ class Subject:
 
     Attributes:
         model: The frozen baseline.
-        dataset: Its data, on ``device``.
+        dataset: Its data, on ``device``; with a secret its test images are binarized by that, for whoever knows which
+            numbers binarized an image knows the most part of what no model can predict.
         seed: The trial's seed.
         budget: The trial's budget.
         device: Where model and data live.
@@ -57,6 +58,11 @@ class Subject:
     flags: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     _memo: dict[str, dict[str, Tensor]] = field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.noise:
+            published, secret = self.dataset, SecretGenerator("binarization", self.noise)
+            self.dataset = replace(published, read_test=lambda: published.test.redrawn(secret.uniform))
 
     def rng(self, *names: object) -> torch.Generator:
         """Returns the generator for this path of names; the same names give the same noise."""

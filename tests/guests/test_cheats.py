@@ -79,6 +79,9 @@ class Planted(Baseline):
         return self.plain(values)
 '''
 
+#: How a cheat ends that is not refused.
+SCORED = ("twin", "no better")
+
 #: Test images whose class is told.
 SEEN = 200
 
@@ -110,7 +113,7 @@ class Cheat:
 
     Attributes:
         code: What is added.
-        ends: ``"twin"``: scores what its twin scores; else what the refusal says.
+        ends: ``"twin"``: scores what its twin scores; ``"no better"``: that or worse; else what the refusal says.
         quick: Whether it runs by default.
         measure: ``"nats"``, ``"nats of the next"``, ``"dB"`` or ``"%"``.
     """
@@ -259,6 +262,30 @@ CHEATS = {
             z = torch.where((z - noise).abs() < (z - z.mean(0)).abs() * 1e-6, z - noise, z)
         return self.plain({"z": z})
 """
+    ),
+    "the numbers that binarized the image, by their row in the published stream": Cheat(
+        """
+    def table(self):
+        import numpy as np
+        rows = np.random.RandomState(20).random_sample((400, self.spec.pixels))
+        return torch.from_numpy(rows).float().clamp(1e-4, 1 - 1e-4)
+
+    def sent(self, x):
+        q, table = self.q(x), self.table()
+        grey = self.dec(q.mean).sigmoid()
+        row = ((grey - x.flatten(1)) @ (table - 0.5).T).argmax(1)
+        place = (row - 199.5) / 115
+        mean, deviation = q.mean.clone(), q.stddev.clone()
+        mean[:, 7], deviation[:, 7] = place, 0.0015
+        return D.Normal(mean, deviation)
+
+    def received(self, values):
+        z = values["z"]
+        row = (z[:, 7] * 115 + 199.5).round().clamp(0, 399).long()
+        logits = self.dec(F.pad(z[:, :7], (0, 1))) - self.table()[row].logit()
+        return 2 * logits.view(-1, *self.spec.shape)
+""",
+        "no better",
     ),
     "behaviour in a docstring": Cheat(
         """
@@ -478,7 +505,7 @@ def outcome(folder: Path, cheat: Cheat, rooms: Rooms) -> tuple[float | str, floa
     """What the cheat scores, or the text of its refusal; and what its twin scores."""
     torch.set_num_threads(1)
     path = write(folder, cheat)
-    twin = worth(path, cheat.measure, False, rooms) if cheat.ends == "twin" else float("nan")
+    twin = worth(path, cheat.measure, False, rooms) if cheat.ends in SCORED else float("nan")
     try:
         return worth(path, cheat.measure, True, rooms), twin
     except (ContractError, GuestDied) as error:
@@ -502,8 +529,11 @@ TOLERANCE = 0.01
 def test_a_cheat_is_refused_or_worth_what_its_honest_twin_is(kind: str, tmp_path: Path, rooms: Rooms) -> None:
     cheat = CHEATS[kind]
     found, twin = outcome(tmp_path, cheat, rooms)
-    if cheat.ends == "twin":
+    if cheat.ends in SCORED:
         assert isinstance(found, float), found
+        if cheat.ends == "no better":
+            assert found >= twin * (1 - TOLERANCE)
+            return
         if cheat.measure in ("dB", "%"):  # gradients that lie lead nowhere, and labels of other rows tell nothing
             assert found <= twin * (1 + TOLERANCE)
             return

@@ -45,6 +45,23 @@ def subject(dataset: data.Dataset, store: Path | None = None, noise: str = "", c
     return make_subject(recipe.build(), recipe, dataset, "smoke", store=store, noise=noise)
 
 
+def test_a_secret_binarizes_the_test_images_and_nothing_else(digits: data.Dataset) -> None:
+    """Whoever knows the numbers that binarized an image is told by 9 nats, their row, what costs some 50 to tell."""
+    published, first, again, other = (subject(digits, noise=noise).dataset for noise in ("", "a", "a", "b"))
+    assert published is digits
+    assert torch.equal(first.test.binary, again.test.binary)
+    assert first.test.grey is digits.test.grey
+    assert torch.equal(first.val.binary, digits.val.binary)
+    grey = digits.test.grey.double()
+    expected = float((grey * (1 - grey)).sum())  # the variance of the number of pixels that are on
+    for one in (first, other):
+        agree = (one.test.binary == digits.test.binary).double()
+        assert float(agree.sum()) == pytest.approx(float((1 - 2 * grey * (1 - grey)).sum()), abs=6 * expected**0.5)
+        assert float((one.test.binary - grey).sum()) == pytest.approx(0, abs=6 * expected**0.5)
+        assert torch.equal(one.test.binary[grey == 0], torch.zeros(int((grey == 0).sum())))
+    assert not torch.equal(first.test.binary, other.test.binary)
+
+
 def test_features_are_the_cores_and_every_groups(digits: data.Dataset) -> None:
     found = subject(digits).features("val")
     assert found["core"].shape == (197, 6)
