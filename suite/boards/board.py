@@ -167,11 +167,11 @@ def current(data: DataFrame, all_versions: bool = False) -> DataFrame:
     Kept is what most models have by their newest records; of several, the newest. A key's ingredients that are no
     versions (sources, data) can differ as well, where something was edited between two runs. What models share is
     decided in the same way, what is a model's own by its newest record of the first folder that has any; ``stale``
-    says why a record that rests on something else does not count. What another folder than the first says, or a
-    submission that nobody verified, decides nothing where there is anything else. So neither a record nor any number
-    of models from elsewhere moves another model's row, whatever they say.
+    says why a record that rests on something else does not count. What another folder than the first says, or any
+    submission, verified or not, decides nothing where there is anything else. So neither a record nor any number of
+    models from elsewhere moves another model's row, whatever they say.
     """
-    data = data.assign(foreign=(data["place"] > data["place"].min()) | (data["standing"] == store.CLAIMED))
+    data = data.assign(foreign=(data["place"] > data["place"].min()) | (data["standing"] != ""))
     total = data.groupby(SECTION[:3])["key"].transform("size")
     if not all_versions:
         data = data[data["engine"] == _version(data, SECTION[:3], "engine")]

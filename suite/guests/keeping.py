@@ -98,6 +98,10 @@ def end(sitting: int) -> None:
         else:
             entry.unlink(missing_ok=True)
     torch_folder()
+    for path, folders, files in os.walk(tempfile.gettempdir()):
+        for name in (".", *folders, *files):  # when they were last read would be a number for the next sitting
+            with contextlib.suppress(OSError):
+                os.utime(Path(path, name), ns=(0, 0), follow_symlinks=False)
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from .closure import built_in_folder as built_in_folder
 from .closure import digest as digest
 from .closure import fingerprint as fingerprint
 from .closure import identity as identity
+from .closure import own_file as own_file
 from .declarations import read_card as read_card
 from .loading import PREFIX as PREFIX
 from .loading import confirm as confirm

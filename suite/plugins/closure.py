@@ -119,6 +119,16 @@ def collect(entry: Path) -> tuple[str, dict[str, bytes]]:
     return first, files
 
 
+def own_file(virtual: str, data: bytes) -> bool:
+    """Whether a virtual path is that of a built-in baseline or task, and the bytes are the suite's own."""
+    for kind, folder in BUILT_IN.items():
+        mount = f"{ENGINE}/{folder}/"
+        if virtual.startswith(mount):
+            own = built_in_folder(kind) / virtual.removeprefix(mount)
+            return own.is_file() and own.read_bytes() == data
+    return False
+
+
 def read(path: Path) -> bytes:
     """Returns a file's bytes.
 

@@ -7,14 +7,21 @@ holds a model to the rules is that its cells are run again from this source.
 from __future__ import annotations
 
 import ast
+import sys
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from suite.plugins import is_text, parse
+from suite.plugins import is_text, own_file, parse
 from suite.records import clean
 
 #: Bytes of the literals of one statement, and of one file, from which on they may hold weights or labels.
 LARGE, LARGE_TOGETHER = 1_000, 8_000
+
+#: Bytes of the expressions of one statement, compressed, from which on they may hold weights, whatever these are
+#: written in: numbers, names said again and again, chains of operators. The largest of the suite's own models has 177.
+#: And of a whole file, from which on a person should look: the largest has 8,800.
+LARGE_STATEMENT, LARGE_FILE = 1_000, 16_000
 
 #: Bytes of all different names of a file, and the fields of a syntax tree in which names stand.
 LARGE_NAMES = 16_000
@@ -26,13 +33,20 @@ MODULES = {
     **dict.fromkeys(
         ("socket", "ssl", "http", "urllib", "requests", "httpx", "ftplib", "asyncio"), "reaches the network"
     ),
-    **dict.fromkeys(("subprocess", "multiprocessing", "threading", "concurrent", "signal", "pty"), "starts others"),
+    **dict.fromkeys(
+        ("subprocess", "multiprocessing", "threading", "_thread", "concurrent", "signal", "pty"), "starts others"
+    ),
     **dict.fromkeys(("importlib", "imp", "runpy", "pkgutil", "builtins", "code", "codeop"), "runs what is not read"),
     **dict.fromkeys(("pickle", "marshal", "shelve", "dill", "joblib", "cloudpickle"), "runs what is not read"),
-    **dict.fromkeys(("os", "sys", "shutil", "tempfile", "mmap", "fcntl", "resource", "platform"), "asks the system"),
-    **dict.fromkeys(("pathlib", "io", "glob", "zipfile", "tarfile", "sqlite3", "safetensors", "h5py"), "opens files"),
+    **dict.fromkeys(
+        ("os", "posix", "sys", "shutil", "tempfile", "mmap", "fcntl", "resource", "platform"), "asks the system"
+    ),
+    **dict.fromkeys(
+        ("pathlib", "io", "_io", "glob", "linecache", "zipfile", "tarfile", "sqlite3", "safetensors", "h5py"),
+        "opens files",
+    ),
     **dict.fromkeys(("torchvision.datasets", "sklearn.datasets", "suite.data"), "reads a dataset"),
-    **dict.fromkeys(("time", "datetime"), "reads the clock"),
+    **dict.fromkeys(("time", "timeit", "datetime"), "reads the clock"),
     **dict.fromkeys(("torch.utils._python_dispatch", "torch.overrides", "torch._C"), "hides operations from a count"),
 }
 
@@ -59,20 +73,22 @@ ATTRIBUTES = {
     ),
 }
 
-#: Modules that other modules hold, so that they are reached without an import.
-REACHED = {
-    "os",
-    "sys",
-    "ctypes",
-    "_ctypes",
-    "subprocess",
-    "builtins",
-    "importlib",
-    "mmap",
-    "inspect",
-    "threading",
-    "gc",
-}
+#: What a model may take of Python's own library. Modules that are installed beside it are not listed anywhere.
+HARMLESS = set(
+    """
+    __future__ abc array base64 binascii bisect cmath collections contextlib copy csv dataclasses decimal enum fractions
+    functools hashlib heapq itertools json logging math numbers operator pprint random re statistics string struct
+    textwrap types typing unicodedata warnings weakref zlib
+    """.split()  # noqa: SIM905  # a list of words
+)
+
+#: Modules that other modules hold, so that they are reached without an import; none has a name that models give.
+REACHED = set(
+    """
+    os posix sys ctypes _ctypes subprocess builtins importlib mmap inspect threading _thread gc _io linecache timeit
+    pickle marshal shutil tempfile socket multiprocessing runpy pkgutil
+    """.split()  # noqa: SIM905
+)
 
 #: What a finding comes to: the source is refused, its weights were given, or a person should look.
 REFUSED, GIVEN, LOOK = "refused", "given weights", "look"
@@ -107,7 +123,7 @@ def lint(files: Mapping[str, bytes]) -> list[Finding]:
     """
     found = []
     for name, data in sorted(files.items()):
-        if name.startswith("suite/"):  # a built-in model that it derives from
+        if own_file(name, data):  # of a built-in model that it derives from
             continue
         if name.endswith(".py"):
             found += [Finding(kind, name, line, reason) for kind, line, reason in _python(parse(data, name))]
@@ -128,8 +144,13 @@ def _python(tree: ast.Module) -> Iterator[Seen]:
         elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in CALLS:
             yield REFUSED, node.lineno, f"{node.func.id}() {CALLS[node.func.id]}"
         elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("getattr", "setattr"):
-            if not (len(node.args) > 1 and isinstance(node.args[1], ast.Constant)):
+            name = node.args[1] if len(node.args) > 1 else None
+            if isinstance(name, ast.Constant) and isinstance(name.value, str):
+                yield from _attribute(ast.Attribute(node.args[0], name.value, ast.Load(), lineno=node.lineno))
+            else:
                 yield LOOK, node.lineno, f"{node.func.id}() of a name that is not written out"
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield from _path(node.value, node.lineno)
         elif isinstance(node, ast.Attribute):
             yield from _attribute(node)
         elif isinstance(node, ast.Global):
@@ -143,16 +164,28 @@ def _import(node: ast.Import | ast.ImportFrom) -> Iterator[Seen]:
         names = [alias.name for alias in node.names]
     for name in names:
         module = next((m for m in MODULES if name == m or name.startswith(f"{m}.")), None)
+        top = name.partition(".")[0]
         if module:
             yield REFUSED, node.lineno, f"{module} {MODULES[module]}"
+        elif top in sys.stdlib_module_names and top not in HARMLESS:
+            yield REFUSED, node.lineno, f"{top} is no module that a model needs"
+
+
+def _path(text: str, line: int) -> Iterator[Seen]:
+    """A name in a text, by which ``attrgetter`` and its like reach what an attribute would."""
+    parts = text.split(".")
+    for part in parts if all(part.isidentifier() for part in parts) else ():
+        if part in ATTRIBUTES or (part in REACHED and len(parts) > 1):
+            yield REFUSED, line, f"'{part}' {ATTRIBUTES.get(part) or MODULES[part]}"
 
 
 def _attribute(node: ast.Attribute) -> Iterator[Seen]:
     if node.attr in ATTRIBUTES:
         yield REFUSED, node.lineno, f".{node.attr} {ATTRIBUTES[node.attr]}"
-    if node.attr in REACHED:
-        yield REFUSED, node.lineno, f".{node.attr} {MODULES[node.attr]}"
     owner = node.value.id if isinstance(node.value, ast.Name) else ""
+    if node.attr in REACHED:  # a model's own layer may be called so
+        kind = LOOK if owner == "self" else REFUSED
+        yield kind, node.lineno, f".{node.attr} {MODULES[node.attr]}"
     if (owner, node.attr) == ("torch", "_C"):
         yield REFUSED, node.lineno, f"torch._C {MODULES['torch._C']}"
     if (owner, node.attr) in {("torch", "load"), ("np", "load"), ("numpy", "load"), ("torch", "hub")}:
@@ -169,10 +202,14 @@ def _literals(tree: ast.Module) -> Iterator[Seen]:
         together += size
         if size > LARGE:
             yield GIVEN, statement.lineno, f"literals of {size:,} bytes, which may hold weights or labels"
+        elif (told := len(zlib.compress(_text(statement).encode(errors="replace")))) > LARGE_STATEMENT:
+            yield GIVEN, statement.lineno, f"{told:,} bytes in one statement, compressed, may hold weights or labels"
     if together > LARGE_TOGETHER:
         yield GIVEN, 0, f"literals of {together:,} bytes in all, which may hold weights or labels"
     if (size := sum(map(len, _names(tree)))) > LARGE_NAMES:
         yield GIVEN, 0, f"names of {size:,} bytes in all, which may hold weights or labels"
+    if (size := len(zlib.compress(ast.unparse(tree).encode(errors="replace")))) > LARGE_FILE:
+        yield LOOK, 0, f"{size:,} bytes of source, compressed: more than a model needs"
 
 
 def _own(statement: ast.stmt) -> Iterator[ast.AST]:
@@ -187,6 +224,12 @@ def _below(node: ast.AST) -> Iterator[ast.AST]:
     for child in ast.iter_child_nodes(node):
         if not isinstance(child, ast.stmt):  # in a handler or a case
             yield from _below(child)
+
+
+def _text(node: ast.AST) -> str:
+    """The expressions of a statement, without those of the statements within it."""
+    children = [child for child in ast.iter_child_nodes(node) if not isinstance(child, ast.stmt)]
+    return " ".join(ast.unparse(child) if isinstance(child, ast.expr) else _text(child) for child in children)
 
 
 def _names(tree: ast.Module) -> set[str]:

@@ -55,6 +55,12 @@ def test_a_model_that_knows_the_test_images_by_heart_is_caught_by_shifting_them(
         rehearsal.no_test_image_by_heart(subject)
 
 
+def test_a_model_that_knows_how_the_test_images_were_binarized_is_caught_by_a_secret_draw() -> None:
+    specimen = Specimen.grow(Memorizer, {}, data.load("digits"))
+    with pytest.raises(Caught, match="secret noise seed"):
+        rehearsal.same_under_secret_noise(task("reconstruction"), *rehearsal.public_and_secret(specimen))
+
+
 class NoiseReplayer(Honest):
     """Hides its code in noise that nobody charges, and takes the published noise out again."""
 
@@ -149,7 +155,8 @@ def test_a_score_at_the_floor_is_not_told_as_a_number() -> None:
         def decode(self, values: Values) -> Tensor:
             return 0 * super().decode(values) - 1
 
-    for model, at_floor in ((Blind, True), (Memorizer, False)):
+    mixture = registry.load(registry.source(registry.discover("baseline")["bernoulli_mixture"]))
+    for model, at_floor in ((Blind, True), (mixture, False)):
         subjects = rehearsal.public_and_secret(Specimen.grow(model, {}, data.load("digits")))
         told = rehearsal.same_under_secret_noise(task("reconstruction"), *subjects)
         assert ("at the floor" in told) == at_floor, told

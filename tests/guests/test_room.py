@@ -31,9 +31,10 @@ def room(monkeypatch: pytest.MonkeyPatch, code: str) -> Iterator[Room]:
 @pytest.mark.parametrize("how", FALLEN)
 def test_a_keeper_that_does_not_start_is_its_machines_fault(monkeypatch: pytest.MonkeyPatch, how: str) -> None:
     with room(monkeypatch, FALLEN[how]) as opened:
-        with pytest.raises(MachineFault, match="no process for a guest could be started") as error:
+        with pytest.raises((MachineFault, GuestDied)) as error:
             opened.sit()
             opened.ask(Frame("encode"), "values")
+        assert "no process for a guest could be started" in str(error.value)
         assert fault_of_machine(error.value)
         assert how != "ends" or "bwrap: no permissions" in str(error.value)
         with pytest.raises(MachineFault):

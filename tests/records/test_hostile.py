@@ -147,6 +147,17 @@ def test_any_number_of_invented_models_in_another_folder_changes_no_other_row(
     assert rows_of(load_records(honest, elsewhere)) == before
 
 
+@pytest.mark.parametrize("standing", [records.VERIFIED, records.CLAIMED, records.GIVEN])
+def test_any_number_of_submitted_variants_with_few_seeds_changes_no_other_row(honest: Path, standing: str) -> None:
+    before = rows(honest)
+    cheap = [foreign(baseline=f"cheap{i}", value=20.0, seed=0) for i in range(9)]
+    for raw in cheap:
+        put(honest, raw)
+    assert rows(honest) != before, "a maintainer's own records decide for all"
+    records.write_standing(honest, "cheap", standing, [raw["key"] for raw in cheap])
+    assert rows(honest) == before
+
+
 def test_what_another_folder_says_of_standings_and_checks_counts_for_its_own_records(
     honest: Path, tmp_path: Path
 ) -> None:

@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 
-from suite.submitting.lint import GIVEN, LARGE, LARGE_NAMES, LARGE_TOGETHER, LOOK, REFUSED, lint
+from suite.plugins import built_in_folder
+from suite.submitting.lint import (
+    GIVEN,
+    LARGE,
+    LARGE_FILE,
+    LARGE_NAMES,
+    LARGE_STATEMENT,
+    LARGE_TOGETHER,
+    LOOK,
+    REFUSED,
+    lint,
+)
 
 HEAD = '"""Docstring."""\n'
 
@@ -32,6 +45,14 @@ def test_an_ordinary_model_is_found_nothing_in() -> None:
         "from torch.utils._python_dispatch import _disable_current_modes",
         "with torch.utils._python_dispatch._disable_current_modes(): pass",
         "torch._C._log_api_usage_once('')",
+        "getattr(torch, '_C')",
+        "getattr(torch.serialization, 'os').stat('/')",
+        "frame = operator.attrgetter('f_back.f_locals')(frame)",
+        "of = operator.attrgetter('serialization.os')",
+        "import posix",
+        "from timeit import default_timer",
+        "import posixpath",
+        "import _weakrefset",
     ],
 )
 def test_what_reaches_outside_is_refused_with_its_line(line: str) -> None:
@@ -59,6 +80,41 @@ def test_a_large_literal_may_hold_weights_and_many_small_ones_may_too() -> None:
 )
 def test_a_large_literal_is_seen_wherever_a_statement_holds_it(text: str) -> None:
     assert [kind for kind, _ in found(text.format(repr("1" * (LARGE + 1))))] == [GIVEN]
+
+
+@pytest.mark.parametrize("written", ["({},)", "[{}]", "f({})", "{{{}}}"])
+def test_names_that_are_said_again_and_again_may_hold_weights(written: str) -> None:
+    data = random.Random(0).randbytes(2 * LARGE_STATEMENT)
+    said = written.format(", ".join(f"v{byte:x}" for byte in data))
+    assert (GIVEN, 2) in found(f"x = {said}")
+    chains = ("".join("+-"[byte >> bit & 1] for bit in range(8)) + "1" for byte in data)
+    assert (GIVEN, 2) in found(f"x = {written.format(', '.join(chains))}")
+
+
+def test_source_that_is_larger_than_models_are_is_shown_to_a_person() -> None:
+    data = random.Random(0).randbytes(3 * LARGE_FILE)
+    lines = [f"x = f({', '.join(f'v{byte:x}' for byte in data[i : i + 500])})" for i in range(0, len(data), 500)]
+    assert (LOOK, 0) in found("\n".join(lines))
+    assert (LOOK, 0) not in found("\n".join(lines[:9]))
+
+
+def test_a_file_is_the_suites_own_where_it_is_so_to_the_byte() -> None:
+    own = (built_in_folder("baseline") / "vae.py").read_bytes()
+    evil = b"import os\n"
+    assert lint({"suite/baselines/vae.py": own + evil}) != []
+    assert lint({"suite/baselines/vae.py": own}) == []
+    assert [f.kind for f in lint({"suite/evil.py": evil})] == [REFUSED]
+
+
+def test_a_layer_may_be_called_as_a_module_is() -> None:
+    assert found("class M:\n    def f(self, x):\n        return self.gc(x)") == [(LOOK, 4)]
+    assert (REFUSED, 2) in found("y = model.gc.get_objects()")
+
+
+@pytest.mark.parametrize("name", sorted({source.stem for source in built_in_folder("baseline").glob("[a-z]*.py")}))
+def test_no_model_of_the_suites_own_is_refused_or_said_to_hold_weights(name: str) -> None:
+    text = (built_in_folder("baseline") / f"{name}.py").read_bytes()
+    assert {finding.kind for finding in lint({"model.py": text})} <= {LOOK}
 
 
 def test_names_may_hold_weights_too() -> None:
