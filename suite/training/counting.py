@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import random
 from collections.abc import Iterator
 from typing import Any
@@ -19,7 +20,8 @@ class Counter(TorchDispatchMode):
     """Adds up what ``flop_registry`` has a formula for; all else, a sum or a sigmoid, counts nothing.
 
     The figures are those of torch's ``FlopCounterMode``, which also attributes them to modules and for that
-    loads torch's compiler, a second or more of every worker's start. It changes no number.
+    loads torch's compiler, a second or more of every worker's start. It changes no number: what has a kernel of its own
+    is not taken apart, as torch's does, for the parts add up in another order (the gradient of SiLU).
 
     Attributes:
         flops: Operations so far, two per multiply-add.
@@ -39,6 +41,8 @@ class Counter(TorchDispatchMode):
         kwargs = kwargs or {}
         formula = flop_registry.get(func.overloadpacket)
         if formula is None:
+            if _has_kernel(func.name()):
+                return func(*args, **kwargs)
             with self:  # an operator that is made of others, where autograd has not taken it apart
                 parts = func.decompose(*args, **kwargs)
             return func(*args, **kwargs) if parts is NotImplemented else parts
@@ -51,6 +55,12 @@ class Counter(TorchDispatchMode):
         if torch._C._current_graph_task_id() >= 0:  # inside autograd's engine
             self.backward += flops
         return result
+
+
+@functools.cache
+def _has_kernel(name: str) -> bool:
+    """Whether an operator has a kernel of its own on processors or GPUs, and is not only made of others."""
+    return any(torch._C._dispatch_has_kernel_for_dispatch_key(name, device) for device in ("CPU", "CUDA"))
 
 
 def sample(n: int) -> set[int]:

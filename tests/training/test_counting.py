@@ -138,6 +138,30 @@ def test_counting_every_step_and_hardly_any_give_the_same_bits(
     assert (first.curves, first.flops) == (second.curves, second.flops)
 
 
+@pytest.mark.parametrize(
+    "layer",
+    [nn.SiLU(), nn.Mish(), nn.GELU(), nn.Softplus(), nn.LayerNorm(64), nn.RMSNorm(64), nn.ChannelShuffle(4),
+     nn.GroupNorm(4, 64), nn.LSTM(64, 8), nn.TransformerEncoderLayer(64, 4, 32, dropout=0.0, batch_first=True)],
+    ids=lambda layer: type(layer).__name__,
+)  # fmt: skip
+def test_counting_changes_no_bit_of_an_answer_or_a_gradient(layer: nn.Module) -> None:
+    """Torch takes the gradients of SiLU and Mish apart where operations are watched, and gets other roundings."""
+    x = torch.randn(50, 64, 1 + isinstance(layer, nn.ChannelShuffle), generator=torch.Generator().manual_seed(0))
+    x = x.squeeze(2) if x.shape[2] == 1 else x
+    x = x[None] if isinstance(layer, nn.TransformerEncoderLayer) else x
+
+    def of() -> list[Tensor]:
+        inputs = x.clone().requires_grad_(True)
+        answer = layer(inputs)
+        answer = answer[0] if isinstance(answer, tuple) else answer
+        return [answer.detach(), *torch.autograd.grad(answer.square().sum(), [inputs, *layer.parameters()])]
+
+    plain = of()
+    with Counter():
+        counted = of()
+    assert all(map(torch.equal, plain, counted))
+
+
 def test_which_steps_are_counted_is_not_the_seeds_to_say() -> None:
     def drawn() -> list[int]:
         torch.manual_seed(0)
