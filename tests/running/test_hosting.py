@@ -61,7 +61,7 @@ def test_the_noise_of_a_guest_is_a_secret_until_its_record_reveals_it(toys: Path
 
 def test_a_hosted_model_is_trained_once_and_its_weights_serve_later_tasks(toys: Path, tmp_path: Path) -> None:
     (first,) = run(toys, tmp_path, "toy")
-    _, second = run(toys, tmp_path, "toy", "error", "other")
+    _, second = run(toys, tmp_path, "toy", "error", "other", noise=first["env"]["guest"]["noise"])
     assert first["checkpoint_key"] == second["checkpoint_key"]
     assert first["cost"]["train_seconds"] == second["cost"]["train_seconds"]
     assert first["metrics"] == second["metrics"]
