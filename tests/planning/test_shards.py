@@ -97,7 +97,7 @@ def test_two_shares_run_apart_and_merged_are_the_board_of_one_run(
     for name in ("Toy", "Other"):
         write_baseline(tmp_path / "toys", name)
     common = ["run", "--path", "toys", "-t", "error", "-b", "toy", "-b", "other", "--seeds", "0-2"]
-    common += ["--budget", "smoke", "--executor", "local", "--tracking", "off"]
+    common += ["--budget", "smoke", "--executor", "local", "--tracking", "off", "--noise", "one for all"]
     assert main([*common, "-w", "whole"]) == 0
     board = capsys.readouterr().out.split("6 cells")[0]
     for _ in range(2):  # the second time there is nothing to run: a share stays what it is

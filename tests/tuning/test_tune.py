@@ -227,12 +227,20 @@ def test_a_second_call_runs_nothing_and_more_trials_go_on_from_the_first(
     assert set(before) < set(files(bench.folder / "runs"))
 
 
+def share_secret(bench: Bench, one: str, other: str) -> None:
+    """Gives the searches of a workspace the secret of another's, so that they meet the same noise."""
+    known = bench.folder / other / "tuning" / "secret"
+    known.parent.mkdir(parents=True, exist_ok=True)
+    known.write_text(records.tuning_secret(bench.folder / one))
+
+
 @pytest.mark.journey
 def test_a_search_that_is_killed_ends_as_one_that_was_not(bench: Bench) -> None:
     """SIGKILL in the middle of the fourth training; the same command then goes on."""
     count = bench.folder / "count"
     bench.learner(f"open({str(count)!r}, 'a').write('.')")
     whole = bench.tune(workspace="undisturbed")
+    share_secret(bench, "undisturbed", "runs")
     count.unlink()
     code = (
         "import sys; sys.path.insert(0, sys.argv[1])\n"
@@ -402,6 +410,7 @@ def test_a_model_from_outside_is_searched_in_processes_of_its_own(bench: Bench) 
 def test_two_workers_of_ray_choose_what_one_process_chooses(bench: Bench) -> None:
     quick = {"budget": "quick"}
     alone = bench.tune(trials=2, selection=quick)
+    share_secret(bench, "runs", "other")
     several = bench.tune(trials=2, workspace="other", selection=quick, execution={"executor": "ray", "workers": 2})
     assert told(several) == told(alone)
     assert not list((bench.folder / "other").glob(".run-*"))
