@@ -33,6 +33,13 @@ done
 python shares.py {filtered,laplacian,haar,variational}_skip_autoencoder unet_autoencoder
 
 compare variational_skip_autoencoder vae --metric nats
+
+printf 'The same net with its skips priced two and four times in training:\n\n'
+for times in 2x 4x; do
+    compare "variational_skip_autoencoder_$times" variational_skip_autoencoder --metric nats --metric core_nats
+done
+python shares.py variational_skip_autoencoder_{2x,4x} variational_skip_autoencoder
+
 compare laplacian_skip_autoencoder autoencoder --metric nats
 compare haar_skip_autoencoder autoencoder --metric nats
 
@@ -44,6 +51,16 @@ for model in swwae swwae_pool4 swwae_pool7 swwae_pool14; do
     compare "$model" swwae_no_where --metric nats
 done
 
+printf 'The same net trained as a classifier, then as a code:\n\n'
+compare swwae_supervised swwae --metric nats --metric accuracy_64
+
+printf '## Can shape and appearance be told apart?\n\n'
+metrics latent_ablation vunet,vunet_bag,vunet_canny 'rate/*' 'return/*'
+for model in vunet_bag vunet_canny; do
+    compare "$model" vunet --metric nats --metric accuracy_64
+done
+compare vunet vae --metric nats
+
 printf '## Does a class code shared by many images pay for itself?\n\n'
 for model in vhe vhe_kmeans vhe_random acn; do
     compare "$model" vae
@@ -54,4 +71,9 @@ compare vhe vhe_kmeans --metric nats
 printf '## Does a code that survives noise mean anything on real images?\n\n'
 for model in vae random_encoder; do
     compare inverted_autoencoder "$model" --metric accuracy --metric accuracy_64 --metric psnr_encoder --metric psnr --metric nats
+done
+
+printf 'With a message of 256 numbers in place of 64, and with the layers of the source:\n\n'
+for model in inverted_m256 inverted_source; do
+    compare "$model" inverted_autoencoder --metric accuracy --metric accuracy_64 --metric psnr_encoder --metric psnr --metric nats
 done

@@ -46,6 +46,10 @@ class TrainSet:
     binary: Tensor
     labels: Tensor | None
 
+    def __deepcopy__(self, memo: object) -> TrainSet:
+        """Itself: a model that keeps it keeps the one set there is, however often it is copied."""
+        return self
+
 
 @dataclass(frozen=True)
 class Batch:

@@ -119,6 +119,7 @@ def report_of(told: Any) -> TrainingReport:
         raw = told["report"]
         curves = {str(n): [(int(s), float(v)) for s, v in points] for n, points in raw["curves"].items()}
         counts = {name: int(raw[name]) for name in ("steps", "images", "flops", "backward", "outside", "own_steps")}
-        return TrainingReport(seconds=float(raw["seconds"]), curves=curves, **counts)
+        seconds, lingered = float(raw["seconds"]), float(raw["lingered"])
+        return TrainingReport(seconds=seconds, lingered=lingered, curves=curves, **counts)
     except (KeyError, TypeError, ValueError) as error:
         raise ContractError("training handed over no report") from error

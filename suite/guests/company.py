@@ -13,7 +13,8 @@ from torch import Tensor
 from suite import seeds
 
 #: Rows of training images that join a request, at most, and how many come together: kernels of matrix products take
-#: rows by four, and add up in another order what is left over.
+#: rows by four, and add up in another order what is left over. Some take fewer than sixteen another way: that bits are
+#: the same in any company holds for requests about no fewer.
 MOST, TOGETHER = 32, 4
 #: Rows by which it is told whether images are binary.
 LOOKED_AT = 8

@@ -26,6 +26,9 @@ PASSES, COVARIANCES = 400, 2
 #: What a model may spend on gradients beside the loop's steps, as a share of theirs, however dear its coding is.
 #: Gradients that balance the codes of all images after each epoch take .6 of them.
 BESIDE = 1.0
+#: Seconds by which single steps may take longer than most, beside what ``MARGIN`` leaves: a collection of garbage, a
+#: first use of something large.
+PAUSES = 2.0
 
 
 def marks(
@@ -64,6 +67,9 @@ def steps_of_its_own(note: Mapping[str, Any]) -> str:
     within = note.get("backward_flops", 0) - outside
     if note.get("steps") and outside > BESIDE * within:
         return f"gradients outside the loop's steps cost {outside / max(within, 1):.3g} times those within"
+    longer, whole = note.get("lingered_seconds", 0.0), note.get("train_core_seconds") or note.get("train_seconds", 0.0)
+    if longer > (MARGIN - 1) * max(0.0, whole - longer) + PAUSES:
+        return f"single steps took {longer:.3g} s longer than most, in a training of {whole:.3g} s"
     return ""
 
 

@@ -230,6 +230,7 @@ def note_of(report: TrainingReport, cell: Cell, weights: Iterable[Tensor]) -> di
         "backward_flops": report.backward,
         "outside_flops": report.outside,
         "own_steps": report.own_steps,
+        "lingered_seconds": report.lingered,
         "weights": effort.fingerprint(weights),
         "train_seconds": report.seconds,
         # Of a guest, unknown; and of a process that a model has forked, whose clock began anew.

@@ -5,23 +5,27 @@ from __future__ import annotations
 import contextlib
 import functools
 import random
-from collections.abc import Iterator
+import statistics
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-#: Of so many steps of training one is counted. Counting costs a step of small networks half of its time.
+#: Of so many steps of training one is counted, in a rehearsal that costs up to twice its time.
 SHARE = 32
+#: A step that takes longer than so many usual ones may do something else besides.
+LONG = 5.0
 
 
 class Counter(TorchDispatchMode):
     """Adds up what ``flop_registry`` has a formula for; all else, a sum or a sigmoid, counts nothing.
 
     The figures are those of torch's ``FlopCounterMode``, which also attributes them to modules and for that
-    loads torch's compiler, a second or more of every worker's start. It changes no number: what has a kernel of its own
-    is not taken apart, as torch's does, for the parts add up in another order (the gradient of SiLU).
+    loads torch's compiler, a second or more of every worker's start. What has a kernel of its own is not taken apart,
+    as torch's does, for the parts add up in another order (the gradient of SiLU).
 
     Attributes:
         flops: Operations so far, two per multiply-add.
@@ -63,9 +67,20 @@ def _has_kernel(name: str) -> bool:
     return any(torch._C._dispatch_has_kernel_for_dispatch_key(name, device) for device in ("CPU", "CUDA"))
 
 
-def sample(n: int) -> set[int]:
-    """Returns one of ``SHARE`` of n steps, from the system's entropy, at least one."""
-    return set(random.SystemRandom().sample(range(n), -(-n // SHARE)))
+def sample(n: int, least: int = 1) -> set[int]:
+    """Returns one of ``SHARE`` of n steps, on average, from the system's entropy; at least so many."""
+    entropy = random.SystemRandom()
+    many = n // SHARE + (entropy.random() < n % SHARE / SHARE)
+    return set(entropy.sample(range(n), min(n, max(many, least))))
+
+
+def lingered(seconds: Sequence[float]) -> float:
+    """Returns how much longer single steps took than ``LONG`` times what most of them take, in all.
+
+    A sample of the steps says little of a training that fits into one of them.
+    """
+    usual = statistics.median(seconds) if seconds else 0.0
+    return sum(max(0.0, took - LONG * usual) for took in seconds)
 
 
 class Effort:
@@ -74,33 +89,59 @@ class Effort:
     Which steps are counted comes from the system's entropy: neither a model nor the seed can know, and no stream of
     random numbers moves.
 
-    Attributes:
-        flops: Operations, the steps' scaled up from the sample.
+    Args:
+        flops: Operations of an earlier part of the same training.
         backward: Those of them that computed gradients.
         outside: Those of these that no step of the loop asked for.
     """
 
     def __init__(self, flops: float = 0.0, backward: float = 0.0, outside: float = 0.0) -> None:
-        self.flops, self.backward, self.outside = flops, backward, outside
+        self._flops, self._backward, self.outside = flops, backward, outside
+        self._steps, self._sample = 0, _Sample()
 
-    @contextlib.contextmanager
-    def counting(self, weight: float = 1.0) -> Iterator[None]:
-        """Adds what the block costs, ``weight`` times."""
-        with Counter() as counter:
-            yield
-        self.flops += weight * counter.flops
-        self.backward += weight * counter.backward
+    @property
+    def flops(self) -> float:
+        """Operations, the steps' scaled up from the sample."""
+        return self._flops + self._sample.flops * self._scale
+
+    @property
+    def backward(self) -> float:
+        """Those of them that computed gradients."""
+        return self._backward + self._sample.backward * self._scale
+
+    @property
+    def _scale(self) -> float:
+        return self._steps / self._sample.steps if self._sample.steps else 0.0
 
     @contextlib.contextmanager
     def apart(self) -> Iterator[None]:
         """Adds what the block costs, which is no step of the loop."""
-        before = self.backward
-        with self.counting():
+        with Counter() as counter:
             yield
-        self.outside += self.backward - before
+        self._flops += counter.flops
+        self._backward += counter.backward
+        self.outside += counter.backward
 
-    def steps(self, n: int) -> Iterator[contextlib.AbstractContextManager[None]]:
-        """Yields, for each of n steps, what it is to run in."""
-        counted = sample(n)
-        for i in range(n):
-            yield self.counting(n / len(counted)) if i in counted else contextlib.nullcontext()
+    def steps(self, n: int) -> Iterator[bool]:
+        """Yields for each of n steps whether it is one of the sample; the very first one is."""
+        counted = sample(n, least=0) | ({0} if not self._steps else set())
+        self._steps += n
+        yield from (i in counted for i in range(n))
+
+    @contextlib.contextmanager
+    def sampling(self) -> Iterator[None]:
+        """Adds what the block costs, which is one step of the sample."""
+        with Counter() as counter:
+            yield
+        self._sample.steps += 1
+        self._sample.flops += counter.flops
+        self._sample.backward += counter.backward
+
+
+@dataclass
+class _Sample:
+    """The steps that were counted, and what they cost together."""
+
+    steps: int = 0
+    flops: float = 0.0
+    backward: float = 0.0

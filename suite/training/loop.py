@@ -8,7 +8,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +22,10 @@ from suite.training import checkpoints
 from suite.training.adam import Adam
 from suite.training.baseline import Baseline
 from suite.training.budgets import BUDGETS, PRECISIONS
-from suite.training.counting import Effort, sample
+from suite.training.counting import Effort, lingered, sample
 from suite.training.feed import Feed
+from suite.training.rehearsal import copied, rehearsal
+from suite.training.report import TrainingReport
 from suite.training.terms import Terms
 
 #: Share of the budget, at its end, over which the learning rate falls linearly to zero. At a constant rate the last
@@ -31,38 +33,6 @@ from suite.training.terms import Terms
 ANNEAL = 0.1
 #: Seconds between two epoch checkpoints: for a shorter run one costs more than it can save.
 SAVE_SECONDS = 30.0
-
-
-@dataclass
-class TrainingReport:
-    """What training cost and how it went.
-
-    Attributes:
-        steps: Steps taken.
-        images: Images presented.
-        seconds: Wall time, that of interrupted runs up to their last epoch checkpoint included.
-        curves: Term of the loss -> [(step, mean over the epoch that ends there), ...].
-        flops: Operations of all of it, those of the steps scaled up from a sample.
-        backward: Those of them that computed gradients.
-        core_seconds: What the process took of the processors meanwhile, which other work on the machine hardly moves.
-        outside: Those of ``backward`` that no step of the loop asked for.
-        own_steps: In how many of the losses that were watched, a sample, the weights had changed: steps of its own.
-    """
-
-    steps: int = 0
-    images: int = 0
-    seconds: float = 0.0
-    curves: dict[str, list[tuple[int, float]]] = field(default_factory=dict)
-    flops: int = 0
-    backward: int = 0
-    core_seconds: float = 0.0
-    outside: int = 0
-    own_steps: int = 0
-
-    @property
-    def images_per_second(self) -> float:
-        """The training rate."""
-        return self.images / self.seconds if self.seconds else 0.0
 
 
 def train(
@@ -154,9 +124,7 @@ class _Run:
 
     def epochs(self, resume: Path | None, report: Callable[[dict[str, Any]], None] | None, until: int) -> None:
         """Takes all epochs that are still to come, or those up to so many images."""
-        saved = time.perf_counter()
-        stop = False
-        adam = self.adam
+        saved, stop, adam = time.perf_counter(), False, self.adam
         while adam is not None and self.done.steps < self.steps and not stop and self.done.images < until:
             self._seed_epoch()
             means = self._steps(adam)
@@ -181,26 +149,35 @@ class _Run:
         first = self.done.steps
         steps = range(first, min(first + self.per_epoch, self.steps))
         feed = self.feed.epoch(self.seed, self.epoch, steps, self.steps)
-        watched = sample(len(steps))
-        for i, (batch, counting) in enumerate(zip(feed, self.effort.steps(len(steps)), strict=True)):
-            with counting:
-                with self._autocast(), self._labels_explained(), self._watching(adam, i in watched):
-                    terms = self.baseline.loss(batch)
-                terms_of_epoch.add(terms, self.batch)
-                loss = terms["loss"]
-                adam.zero_grad()
-                loss.mean(dtype=torch.promote_types(loss.dtype, torch.float32)).backward()
+        watched, took = sample(len(steps)), list[float]()
+        for i, (batch, counted) in enumerate(zip(feed, self.effort.steps(len(steps)), strict=True)):
+            if counted:
+                with rehearsal(self.baseline), self.effort.sampling():
+                    self._gradients(adam, copied(batch), Terms(first + i))
+            began = time.process_time()
+            self._gradients(adam, batch, terms_of_epoch, i in watched)
+            took.append(time.process_time() - began)
             adam.lr = self.baseline.learning_rate * min(1.0, (1.0 - batch.progress) / ANNEAL)
             adam.step()
         means_of_epoch = terms_of_epoch.close()
         if type(self.baseline).monitor is not Baseline.monitor:
             with self.effort.apart(), self._watching(adam, True):
                 means_of_epoch |= self._monitor(batch)
+        self.done.lingered += lingered(took)
         self.done.steps += len(steps)
         self.done.images += len(steps) * self.batch
         for name, value in means_of_epoch.items():
             self.done.curves.setdefault(name, []).append((self.done.steps, value))
         return means_of_epoch
+
+    def _gradients(self, adam: Adam, batch: Batch, kept: Terms, watched: bool = False) -> None:
+        """Asks for a batch's loss, keeps its terms and leaves its gradients."""
+        with self._autocast(), self._labels_explained(), self._watching(adam, watched):
+            terms = self.baseline.loss(batch)
+        kept.add(terms, self.batch)
+        loss = terms["loss"]
+        adam.zero_grad()
+        loss.mean(dtype=torch.promote_types(loss.dtype, torch.float32)).backward()
 
     @contextmanager
     def _watching(self, adam: Adam, watched: bool) -> Iterator[None]:
@@ -253,13 +230,8 @@ class _Run:
 
     def _progress(self) -> dict[str, Any]:
         done = self.done
-        return {
-            "step": done.steps,
-            "steps": self.steps,
-            "epoch": self.epoch,
-            "images": done.images,
-            "seconds": done.seconds,
-        }
+        where = {"step": done.steps, "steps": self.steps, "epoch": self.epoch}
+        return where | {"images": done.images, "seconds": done.seconds}
 
     def _check_weights(self) -> None:
         for name, parameter in self.baseline.named_parameters():
@@ -293,7 +265,7 @@ class _Run:
         self.epoch = meta["epoch"]
         curves = {name: [(int(s), float(v)) for s, v in points] for name, points in meta["curves"].items()}
         counted = {name: meta.get(name, 0) for name in ("flops", "backward", "outside")}
-        also = {name: meta.get(name, 0) for name in ("core_seconds", "own_steps")}
+        also = {name: meta.get(name, 0) for name in ("core_seconds", "own_steps", "lingered")}
         self.done = TrainingReport(meta["steps"], meta["images"], meta["seconds"], curves, **counted, **also)
         self.effort = Effort(**counted)
         return True

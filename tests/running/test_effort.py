@@ -171,6 +171,7 @@ def test_no_model_of_the_repository_exceeds_its_budget(name: str) -> None:
     report = training.train(recipe.build(), digits(), seed=0, budget="smoke")
     note = {"images": report.images, "training_flops": report.flops, "backward_flops": report.backward}
     note |= {"steps": report.steps, "outside_flops": report.outside, "own_steps": report.own_steps}
+    note |= {"train_seconds": report.seconds, "lingered_seconds": report.lingered}
     assert effort.steps_of_its_own(note) == ""
     coding = flops_per_image(subject_of(cls, **recipe.params).model, digits())
     assert effort.overspent(note, coding, "smoke", digits()) == 0
@@ -191,6 +192,21 @@ def test_no_model_of_the_repository_exceeds_its_budget(name: str) -> None:
 def test_training_beside_the_loop_is_marked_whatever_coding_costs(outside: int, own_steps: int, told: str) -> None:
     note = {"steps": 10, "backward_flops": 1_000, "own_steps": own_steps}
     assert effort.steps_of_its_own(note | {"outside_flops": outside}) == told
+
+
+@pytest.mark.parametrize(
+    ("whole", "longer", "told"),
+    [
+        (3.0, 2.1, ""),
+        (3.0, 2.3, "single steps took 2.3 s longer than most, in a training of 3 s"),
+        (100.0, 16.0, ""),
+        (500.0, 400.0, "single steps took 400 s longer than most, in a training of 500 s"),
+    ],
+)
+def test_a_training_within_single_steps_is_marked(whole: float, longer: float, told: str) -> None:
+    note = {"train_seconds": 2 * whole, "train_core_seconds": whole, "lingered_seconds": longer}
+    assert effort.steps_of_its_own(note) == told
+    assert effort.steps_of_its_own(note | {"train_seconds": whole, "train_core_seconds": None}) == told
 
 
 @pytest.mark.parametrize(("share", "marked"), [(1.19, False), (1.21, True)])
