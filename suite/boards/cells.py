@@ -91,7 +91,8 @@ def cells(data: pd.DataFrame, metrics: Sequence[str], tasks: OwnTasks) -> Iterat
     _check(metrics, [name.removeprefix("metric:") for name in values])
     for _, part in data.groupby(SECTION, sort=True):
         found = [Outcome(*row) for row in zip(*(part[name].tolist() for name in Outcome._fields), strict=True)]
-        about: list[dict[str, Any]] = part[["baseline", "standing", *MODEL]].to_dict("records")  # type: ignore[assignment]
+        known = part.sort_values("untried", ascending=False, kind="stable")  # who ran it here knows best what it costs
+        about: list[dict[str, Any]] = known[["baseline", "standing", *MODEL]].to_dict("records")  # type: ignore[assignment]
         models: dict[str, dict[str, Any]] = {facts.pop("baseline"): facts for facts in about}
         columns: dict[tuple[str, int], list[Outcome]] = {}
         for outcome in sorted(found, key=lambda outcome: (outcome.task, outcome.task_version)):

@@ -127,9 +127,16 @@ def _sources(rows: Sequence[Mapping[str, Any]], canonical: _Canonical) -> dict[s
         "engine": [found.get("engine", 0) for found in checkpoints],
         "budget_version": [found.get("budget_version", 1) for found in checkpoints],
         "data_hash": [found.get("dataset", "") for found in checkpoints],
+        "source": [_files(found.get("baseline")) for found in checkpoints],
         "baseline_digest": [canonical[found.get("baseline")] for found in checkpoints],
         "task_digest": [canonical[found.get("task")] for found in ingredients],
     }
+
+
+def _files(baseline: Any) -> str:
+    """A hash of the files that a model is written in, whichever of their classes it is."""
+    files = {name: told for name, told in baseline.items() if name != "class"} if isinstance(baseline, dict) else {}
+    return digest(files)[:16] if files else ""
 
 
 def _costs(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:

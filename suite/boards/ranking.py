@@ -161,7 +161,9 @@ def _rank_overall(
     if not models:
         return
     chosen = [np.array([found[model][0] for model in models]) for found in by_model]
-    families = [by_model[0][model][1].family or model for model in models]
+    # A file may be called as another is: it does not become of its family.
+    first = by_model[0]
+    families = [f"{first[model][1].family or model} {first[model][1].source}" for model in models]
     middle = [sum(found[model][1].rank_best + found[model][1].rank_worst for found in by_model) for model in models]
     evidence = [known[column].of(index) for column, index in zip(official, chosen, strict=True)]
     means, best, worst = overall(evidence, families, _counting(families, middle))

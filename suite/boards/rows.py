@@ -29,7 +29,7 @@ MIN_SEEDS = 3
 
 #: What a row says of its model, as the model's newest record has it.
 MODEL = [
-    *("baseline_params", "family", "supervision", "parameters", "flops_per_image", "train_seconds"),
+    *("baseline_params", "family", "source", "supervision", "parameters", "flops_per_image", "train_seconds"),
     *("images_per_second", "tuned", "search_trials", "search_seconds", "search_flops", "search_images"),
 ]
 
@@ -56,6 +56,7 @@ class Row:
         model: The baseline's name, which tells its parameters.
         standing: ``verified``, ``claimed`` or ``given weights`` where the records came as a submission.
         family, supervision: As the model declares them.
+        source: A hash of the files that it is written in.
         parameters, flops_per_image, train_seconds, images_per_second: What the model costs.
         tuned: Of how many trials the model's parameters were chosen; 0 where they are as declared or as given.
         search_trials, search_seconds, search_flops, search_images: What that search took, all trials together.
@@ -101,6 +102,7 @@ class Row:
     standing: str
     baseline_params: str
     family: str
+    source: str
     supervision: str
     parameters: float
     flops_per_image: float

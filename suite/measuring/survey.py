@@ -39,10 +39,6 @@ class Survey:
     own_prior: bool = False
 
 
-#: Positions times classes of a discrete group, each of which is counted.
-MOST_COUNTS = 2**26
-
-
 def survey(subject: Subject) -> dict[str, Survey]:
     """Returns kinds, moments and histograms of all groups, from one pass over the training split.
 
@@ -97,8 +93,6 @@ def _counts(q: D.Distribution | Discrete | Tensor) -> Tensor:
     """Occurrences (or summed probabilities) of each class at each position, (positions, classes)."""
     if isinstance(q, Discrete):
         codes = q.values.reshape(len(q.values), -1)
-        if codes.shape[1] * q.classes > MOST_COUNTS:
-            raise ContractError(f"{codes.shape[1]} positions of {q.classes:,} classes: at most {MOST_COUNTS:,} in all")
         zeros = torch.zeros(codes.shape[1], q.classes, dtype=torch.float64, device=codes.device)
         return zeros.scatter_add_(1, codes.T, torch.ones_like(codes.T, dtype=torch.float64))
     assert isinstance(q, D.Distribution)

@@ -57,6 +57,10 @@ class Player(Protocol):
     def features(self, values: Values) -> Tensor: ...
 
 
+#: Positions times classes of a discrete group: the suite counts how often each occurs, and reads each as an indicator.
+MOST_COUNTS = 2**24
+
+
 class Frozen:
     """A trained baseline in eval mode, without gradients of its own, whose every answer is checked.
 
@@ -244,4 +248,8 @@ def _check_integers(where: str, values: Tensor, classes: int, n: int) -> Tensor:
     code = values.detach().long().clone()
     if code.numel() and (int(code.min()) < 0 or int(code.max()) >= classes):
         raise ContractError(f"{where}: values outside [0, {classes})")
+    if code[:1].numel() * classes > MOST_COUNTS:
+        raise ContractError(
+            f"{where}: {code[:1].numel()} positions of {classes:,} classes: at most {MOST_COUNTS:,} in all"
+        )
     return code

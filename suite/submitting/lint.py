@@ -15,15 +15,16 @@ from dataclasses import dataclass
 from suite.plugins import is_text, own_file, parse
 from suite.records import clean
 
-#: Bytes of the literals of one statement, and of one file, from which on they may hold weights or labels.
+#: Bytes of the literals of one statement, and of all files together, from which on they may hold weights or labels.
 LARGE, LARGE_TOGETHER = 1_000, 8_000
 
 #: Bytes of the expressions of one statement, compressed, from which on they may hold weights, whatever these are
 #: written in: numbers, names said again and again, chains of operators. The largest of the suite's own models has 177.
-#: And of a whole file, from which on a person should look: the largest has 8,800.
-LARGE_STATEMENT, LARGE_FILE = 1_000, 16_000
+#: And of all files, from which on a person should look, and from which on they may hold weights in whatever form: the
+#: largest of the suite's own models has 8,800.
+LARGE_STATEMENT, LARGE_SOURCE, LARGEST_SOURCE = 1_000, 16_000, 64_000
 
-#: Bytes of all different names of a file, and the fields of a syntax tree in which names stand.
+#: Bytes of all different names of the files, and the fields of a syntax tree in which names stand.
 LARGE_NAMES = 16_000
 IDENTIFIERS = {"id", "attr", "arg", "name", "asname", "names", "module", "rest", "kwd_attrs"}
 
@@ -86,7 +87,8 @@ HARMLESS = set(
 REACHED = set(
     """
     os posix sys ctypes _ctypes subprocess builtins importlib mmap inspect threading _thread gc _io linecache timeit
-    pickle marshal shutil tempfile socket multiprocessing runpy pkgutil
+    pickle marshal shutil tempfile socket multiprocessing runpy pkgutil fcntl pathlib asyncio faulthandler sqlite3
+    cloudpickle joblib dill shelve codeop
     """.split()  # noqa: SIM905
 )
 
@@ -121,14 +123,18 @@ def lint(files: Mapping[str, bytes]) -> list[Finding]:
     Raises:
         UserError: If a Python file cannot be parsed.
     """
-    found = []
+    found, trees = [], {}
     for name, data in sorted(files.items()):
         if own_file(name, data):  # of a built-in model that it derives from
             continue
         if name.endswith(".py"):
-            found += [Finding(kind, name, line, reason) for kind, line, reason in _python(parse(data, name))]
+            trees[name] = parse(data, name)
+            found += [Finding(kind, name, line, reason) for kind, line, reason in _python(trees[name])]
         else:
             found.append(Finding(GIVEN, name, 0, f"a file of {len(data):,} bytes that no training made"))
+    if trees:
+        largest = max(trees, key=lambda name: len(files[name]))
+        found += [Finding(kind, largest, 0, reason) for kind, reason in _together(list(trees.values()))]
     return sorted(set(found), key=lambda f: (f.file, f.line, f.reason))
 
 
@@ -169,6 +175,12 @@ def _import(node: ast.Import | ast.ImportFrom) -> Iterator[Seen]:
             yield REFUSED, node.lineno, f"{module} {MODULES[module]}"
         elif top in sys.stdlib_module_names and top not in HARMLESS:
             yield REFUSED, node.lineno, f"{top} is no module that a model needs"
+    if isinstance(node, ast.ImportFrom) and node.module and not node.level:  # from another that has imported it
+        for name in (alias.name for alias in node.names):
+            if name in REACHED:
+                yield REFUSED, node.lineno, f"{name}, taken from {node.module}, {MODULES[name]}"
+            elif name in MODULES and f"{node.module}.{name}" not in MODULES:
+                yield LOOK, node.lineno, f"{name} is taken from {node.module}: is it the module that {MODULES[name]}?"
 
 
 def _path(text: str, line: int) -> Iterator[Seen]:
@@ -193,23 +205,36 @@ def _attribute(node: ast.Attribute) -> Iterator[Seen]:
 
 
 def _literals(tree: ast.Module) -> Iterator[Seen]:
-    """Yields statements whose own literals are large, wherever in them; then those of a file together, and names."""
-    together = 0
-    for statement in (node for node in ast.walk(tree) if isinstance(node, ast.stmt)):
-        if is_text(statement):
-            continue
-        size = sum(_size(node.value) for node in _own(statement) if isinstance(node, ast.Constant))
-        together += size
-        if size > LARGE:
+    """Yields statements whose own literals are large, wherever in them."""
+    for statement in _statements(tree):
+        if (size := _told(statement)) > LARGE:
             yield GIVEN, statement.lineno, f"literals of {size:,} bytes, which may hold weights or labels"
         elif (told := len(zlib.compress(_text(statement).encode(errors="replace")))) > LARGE_STATEMENT:
             yield GIVEN, statement.lineno, f"{told:,} bytes in one statement, compressed, may hold weights or labels"
-    if together > LARGE_TOGETHER:
-        yield GIVEN, 0, f"literals of {together:,} bytes in all, which may hold weights or labels"
-    if (size := sum(map(len, _names(tree)))) > LARGE_NAMES:
-        yield GIVEN, 0, f"names of {size:,} bytes in all, which may hold weights or labels"
-    if (size := len(zlib.compress(ast.unparse(tree).encode(errors="replace")))) > LARGE_FILE:
-        yield LOOK, 0, f"{size:,} bytes of source, compressed: more than a model needs"
+
+
+def _together(trees: list[ast.Module]) -> Iterator[tuple[str, str]]:
+    """Yields what all files hold together, however it is cut: literals, names, and whatever else may be written."""
+    where = f"in {len(trees)} files" if len(trees) > 1 else "in all"
+    if (size := sum(_told(statement) for tree in trees for statement in _statements(tree))) > LARGE_TOGETHER:
+        yield GIVEN, f"literals of {size:,} bytes {where}, which may hold weights or labels"
+    if (size := sum(map(len, set().union(*map(_names, trees))))) > LARGE_NAMES:
+        yield GIVEN, f"names of {size:,} bytes {where}, which may hold weights or labels"
+    source = "\n".join(map(ast.unparse, trees)).encode(errors="replace")
+    if (size := len(zlib.compress(source))) > LARGEST_SOURCE:
+        yield GIVEN, f"{size:,} bytes of source {where}, compressed, may hold weights or labels"
+    elif size > LARGE_SOURCE:
+        yield LOOK, f"{size:,} bytes of source {where}, compressed: more than a model needs"
+
+
+def _statements(tree: ast.Module) -> Iterator[ast.stmt]:
+    """All statements that are not text alone."""
+    return (node for node in ast.walk(tree) if isinstance(node, ast.stmt) and not is_text(node))
+
+
+def _told(statement: ast.stmt) -> int:
+    """Bytes of a statement's own literals."""
+    return sum(_size(node.value) for node in _own(statement) if isinstance(node, ast.Constant))
 
 
 def _own(statement: ast.stmt) -> Iterator[ast.AST]:

@@ -23,8 +23,8 @@ from suite.training.adam import Adam
 from suite.training.baseline import Baseline
 from suite.training.budgets import BUDGETS, PRECISIONS
 from suite.training.counting import Effort, lingered, sample
+from suite.training.dry_run import copied, dry_run
 from suite.training.feed import Feed
-from suite.training.rehearsal import copied, rehearsal
 from suite.training.report import TrainingReport
 from suite.training.terms import Terms
 
@@ -152,7 +152,7 @@ class _Run:
         watched, took = sample(len(steps)), list[float]()
         for i, (batch, counted) in enumerate(zip(feed, self.effort.steps(len(steps)), strict=True)):
             if counted:
-                with rehearsal(self.baseline), self.effort.sampling():
+                with dry_run(self.baseline), self.effort.sampling():
                     self._gradients(adam, copied(batch), Terms(first + i))
             began = time.process_time()
             self._gradients(adam, batch, terms_of_epoch, i in watched)

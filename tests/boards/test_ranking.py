@@ -87,6 +87,17 @@ def test_of_a_familys_variants_the_best_counts_and_the_others_move_nobody() -> N
             assert table.loc[model, column] == alone.loc[model, column]
 
 
+def test_a_file_that_is_called_as_another_is_does_not_become_of_its_family() -> None:
+    def overall(family: str) -> dict[str, tuple[float, float, float]]:
+        rows = official(a=(1, 90, 9), b=(2, 80, 5), c=(3, 70, 1))
+        for task, value in (("reconstruction", 1.5), ("linear_probe", 85), ("input_optimization", 7)):
+            rows += [record(task, "new", s, value + d, family=family, source="its own") for s, d in enumerate(SPREAD)]
+        table = board(rows).drop_duplicates("model")
+        return {row.model: (row.overall, row.overall_best, row.overall_worst) for row in table.itertuples()}
+
+    assert overall("a") == overall("new")
+
+
 def test_a_model_that_lacks_an_official_cell_is_listed_last_and_has_no_overall_place() -> None:
     rows = official(a=(1, 90, 9), b=(5, 80, 5))
     rows += records({"best": [0.1, 0.2, 0.3]})

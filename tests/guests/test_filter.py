@@ -34,12 +34,25 @@ LEFT_BEHIND = {
     "an io_uring": "c.syscall(425, 8, ctypes.create_string_buffer(256))",
     "a watched process": "c.ptrace(16, os.getppid(), 0, 0)",
     "a namespace": "c.unshare(0x10000000)",
+    "a hint on a file": "len(fcntl.fcntl(library, 1036, struct.pack('Q', 2)))",
+    "a hint that another has left": "len(fcntl.fcntl(library, 1035, struct.pack('Q', 0)))",
+    "a lock on a file": "len(fcntl.fcntl(library, 6, struct.pack('hhqqi4x', 0, 0, 0, 1, 0)))",
+    "a lock that another holds": "len(fcntl.fcntl(library, 5, struct.pack('hhqqi4x', 1, 0, 0, 1, 0)))",
+    "a lease of a file": "fcntl.fcntl(library, 1024, 0)",
+    "a signal at the next byte": "fcntl.fcntl(0, 8, os.getppid())",
+    "the kind of that signal": "fcntl.fcntl(0, 10, 9)",
+    "signals at all": "fcntl.fcntl(0, 4, fcntl.fcntl(0, 3) | os.O_ASYNC)",
+    "somebody who waits at a library's page": "c.syscall(futex, ctypes.byref(ctypes.c_int(0)), 1, 1, None, None, 0)",
+    "how much the machine holds": "c.sysinfo(ctypes.create_string_buffer(256))",
+    "a core shared with another": "c.prctl(62, 0, 0, 0, 0)",
 }
 
 SCRIPT = """
-import ctypes, os, resource, socket, sys, threading
+import ctypes, fcntl, os, resource, socket, struct, sys, threading
 import suite.guests.filter as f
 c = ctypes.CDLL(None)
+library = os.open(os.__file__, os.O_RDONLY)
+futex = {{"x86_64": 202, "aarch64": 98}}[os.uname().machine]
 assert f.apply(threads=False)
 {lines}
 import numpy, json
@@ -68,6 +81,29 @@ def test_a_filtered_process_computes_and_reads_but_leaves_nothing() -> None:
     )
     assert done.returncode == 0, done.stderr[-2000:]
     assert done.stdout.replace(";", "").strip() == "6"
+
+
+@pytest.mark.skipif(not filter.works(), reason="the kernel takes no filter here")
+def test_a_process_that_may_start_threads_also_sees_them_end() -> None:
+    code = """
+        import threading, torch, suite.guests.filter as f
+        assert f.apply(threads=True)
+        found = []
+        some = [threading.Thread(target=found.append, args=(i,)) for i in range(8)]
+        [thread.start() for thread in some], [thread.join() for thread in some]
+        torch.set_num_threads(2)
+        x = torch.randn(300, 300)
+        assert torch.isfinite(x @ x).all() and len(found) == 8
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)],
+        capture_output=True,
+        text=True,
+        env={"PYTHONPATH": str(PACKAGE.parent), "OMP_NUM_THREADS": "2"},
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
 
 
 @pytest.mark.parametrize("machine", ["x86_64", "aarch64"])

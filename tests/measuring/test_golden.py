@@ -27,8 +27,9 @@ TASKS = {
 }
 
 #: Task -> how far apart two measurements may lie, relatively and absolutely. The probe's fit is float32 and ends
-#: anywhere within its tolerance, on another CPU elsewhere: one or two of the 400 test images change sides.
-TOLERANCE = {"linear_probe": (0.0, 0.5)}
+#: anywhere within its tolerance, on another CPU elsewhere, and 197 validation images then may prefer another strength:
+#: up to five of the 400 test images change sides. A search for inputs adds up hundreds of steps in float32.
+TOLERANCE = {"linear_probe": (0.0, 1.26), "input_optimization": (1e-4, 1e-6)}
 STRICT = (1e-5, 1e-7)
 
 
@@ -38,7 +39,8 @@ def _shorter_fit(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _measure(name: str) -> dict[str, float]:
-    recipe = training.Recipe(models.Golden, models.digits().spec)
+    cls = models.Legible if name == "linear_probe" else models.Golden
+    recipe = training.Recipe(cls, models.digits().spec)
     subject = make_subject(recipe.build(), recipe, models.digits(), "smoke")
     score = registry.load(registry.source(TASKS[name]))().score(subject)
     return {metric: measure.value for metric, measure in score.metrics.items()}

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from suite import records
+from suite import boards, records
 from suite.errors import UserError
 from suite.submitting import admitting, card, folder, verdict
 from suite.submitting.folder import Submission, hashes
@@ -98,3 +98,12 @@ def test_a_verdict_speaks_of_every_file_but_itself(tmp_path: Path) -> None:
 
 def test_a_finding_is_printed_without_control_characters() -> None:
     assert "\x1b" not in str(Finding(GIVEN, "w\x1b]0;owned\x07.bin", 0, "a file"))
+
+
+def test_what_a_model_costs_is_told_by_the_cells_that_were_run_here(hand_in: Any, tmp_path: Path) -> None:
+    raws, own = (made({"model": [1.0, 1.1, 1.2]}) for _ in range(2))
+    for raw in raws:
+        raw |= {"finished": "2099-01-01T00:00:00+00:00", "cost": raw["cost"] | {"parameters": 7}}
+    hand_in("first", raws, own[:1])
+    (row,) = boards.board(boards.load_records(tmp_path / "runs")).itertuples()
+    assert row.parameters == own[0]["cost"]["parameters"] != 7

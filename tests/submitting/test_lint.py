@@ -10,10 +10,11 @@ from suite.plugins import built_in_folder
 from suite.submitting.lint import (
     GIVEN,
     LARGE,
-    LARGE_FILE,
     LARGE_NAMES,
+    LARGE_SOURCE,
     LARGE_STATEMENT,
     LARGE_TOGETHER,
+    LARGEST_SOURCE,
     LOOK,
     REFUSED,
     lint,
@@ -91,11 +92,42 @@ def test_names_that_are_said_again_and_again_may_hold_weights(written: str) -> N
     assert (GIVEN, 2) in found(f"x = {written.format(', '.join(chains))}")
 
 
-def test_source_that_is_larger_than_models_are_is_shown_to_a_person() -> None:
-    data = random.Random(0).randbytes(3 * LARGE_FILE)
-    lines = [f"x = f({', '.join(f'v{byte:x}' for byte in data[i : i + 500])})" for i in range(0, len(data), 500)]
-    assert (LOOK, 0) in found("\n".join(lines))
-    assert (LOOK, 0) not in found("\n".join(lines[:9]))
+def _opaque(size: int) -> str:
+    """Source of so many bytes, compressed or more, in statements none of which is large."""
+    data = random.Random(0).randbytes(size)
+    lines = (f"x = f({', '.join(f'v{byte:x}' for byte in data[i : i + 500])})" for i in range(0, size, 500))
+    return "\n".join(lines)
+
+
+def test_source_that_is_larger_than_models_are_is_shown_to_a_person_or_may_hold_weights() -> None:
+    assert {(LOOK, 0), (GIVEN, 0)}.isdisjoint(found(_opaque(LARGE_SOURCE // 2)))
+    assert (LOOK, 0) in found(_opaque(LARGE_SOURCE))
+    assert (GIVEN, 0) in found(_opaque(LARGEST_SOURCE))
+
+
+def test_what_files_hold_together_is_the_same_in_one_file_and_in_many() -> None:
+    def kinds(texts: list[str]) -> set[str]:
+        return {f.kind for f in lint({f"part{i}.py": text.encode() for i, text in enumerate(texts)}) if not f.line}
+
+    literals = [f"W{i} = {'1' * (LARGE - 10)!r}" for i in range(LARGE_TOGETHER // LARGE + 2)]
+    names = [f"f({', '.join(f'x{i}_{k:0200}=0' for k in range(9))})" for i in range(LARGE_NAMES // 1800 + 2)]
+    opaque = _opaque(LARGEST_SOURCE).splitlines()
+    for texts in (literals, names, opaque):
+        assert kinds(["\n".join(texts)]) == kinds(texts) == {GIVEN}
+    (finding,) = lint({f"part{i}.py": text.encode() for i, text in enumerate(literals)})
+    assert finding.reason.startswith(f"literals of {sum(map(len, literals)) - 7 * len(literals):,} bytes in 10 files")
+
+
+@pytest.mark.parametrize("name", ["fcntl", "os", "ctypes"])
+def test_a_module_that_is_taken_from_another_is_that_module(name: str) -> None:
+    assert found(f"from filelock._unix import {name}") == [(REFUSED, 2)]
+    assert found(f"from filelock._unix import {name} as harmless") == [(REFUSED, 2)]
+    assert found(f"from .helper import {name}") == [], "the helper is read as well"
+
+
+def test_what_may_be_a_module_or_not_is_shown_to_a_person() -> None:
+    assert found("from scipy import signal") == [(LOOK, 2)]
+    assert found("from scipy.signal import convolve") == []
 
 
 def test_a_file_is_the_suites_own_where_it_is_so_to_the_byte() -> None:

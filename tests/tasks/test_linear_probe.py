@@ -66,7 +66,8 @@ def test_duplicated_features_change_nothing() -> None:
     features = _features(labels, signal=2)
     twice = _Splits(*(torch.cat([x, x], 1) for x in features))
     assert prepare(twice).train.shape == prepare(features).train.shape
-    assert _narrow_accuracy(twice, labels) == pytest.approx(_narrow_accuracy(features, labels), abs=0.26)
+    # Two of the 400 may change sides: a fit ends anywhere within its tolerance, on each processor elsewhere.
+    assert _narrow_accuracy(twice, labels) == pytest.approx(_narrow_accuracy(features, labels), abs=0.51)
     assert _accuracy(twice, labels) == pytest.approx(_accuracy(features, labels), abs=0.51)
 
 

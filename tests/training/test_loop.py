@@ -73,7 +73,7 @@ def same(a: nn.Module, b: nn.Module) -> bool:
 
 
 def recorder(batches: list[Batch], **declared: Any) -> type[Baseline]:
-    """A baseline that writes down what it is shown; of a step that was rehearsed, what it is shown in the end."""
+    """A baseline that writes down what it is shown; of a step that was counted, what it is shown in the end."""
 
     def loss(self: Baseline, batch: Batch) -> dict[str, Tensor]:
         if batches and batches[-1].progress == batch.progress:

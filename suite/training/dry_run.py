@@ -2,8 +2,8 @@
 
 To watch torch's operations is to change some of them: a product over a batch of one, the gradient of SiLU or an index
 are computed another way where a mode of dispatch is on, and add up in another order. So a step that is counted is
-rehearsed, and then taken where nobody watches. It is the model itself that rehearses, so that it learns of it
-only afterwards.
+taken dry, and then once more where nobody watches. It is the model itself that takes both, so that it learns of the
+first only afterwards.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from suite.data import Batch
 
 
 @contextlib.contextmanager
-def rehearsal(model: nn.Module) -> Iterator[None]:
+def dry_run(model: nn.Module) -> Iterator[None]:
     """Takes back what the block does to a model: weights, buffers, gradients, attributes, and to random numbers.
 
     What lies elsewhere, in a module's globals say, stays as the block leaves it.

@@ -1,4 +1,4 @@
-"""A rehearsed step leaves no trace: not in a model, not in a gradient, not in a random number."""
+"""A dry run leaves no trace: not in a model, not in a gradient, not in a random number."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from suite import data, training
 from suite.contract import Baseline, Batch, DataSpec
 from suite.training import counting
 from suite.training.counting import Counter
-from suite.training.rehearsal import copied, rehearsal
+from suite.training.dry_run import copied, dry_run
 
 
 class Restless(nn.Module):
@@ -61,7 +61,7 @@ def test_nothing_that_a_step_did_is_left() -> None:
     model.train()
     parameters, modules = list(model.parameters()), list(model.modules())
     before, gradient = _told(model), model.layer.weight.grad
-    with rehearsal(model):
+    with dry_run(model):
         model.layer.weight.grad = None
         model(torch.randn(4, 3)).sum().backward()
         assert _told(model) != before
@@ -72,11 +72,11 @@ def test_nothing_that_a_step_did_is_left() -> None:
     assert model.tied is model.layer is model.table["layer"]
 
 
-def test_the_model_itself_rehearses() -> None:
+def test_it_is_the_model_itself_that_runs_dry() -> None:
     """A copy would know from the first line on that its step is counted, and that the others are not."""
     model = Restless()
     known = [id(model), id(model.layer), id(model.layer.weight), model.layer.weight.data_ptr(), id(model.seen)]
-    with rehearsal(model):
+    with dry_run(model):
         assert [
             id(model),
             id(model.layer),
@@ -86,7 +86,7 @@ def test_the_model_itself_rehearses() -> None:
         ] == known
 
 
-def test_a_batch_is_rehearsed_on_tensors_of_its_own() -> None:
+def test_a_dry_run_has_a_batch_of_its_own() -> None:
     batch = Batch(torch.ones(2, 1, 2, 2), None, torch.arange(2), 0.5)
     other = copied(batch)
     other.x.zero_()
@@ -148,12 +148,12 @@ def test_how_many_steps_are_counted_moves_no_bit_and_no_attribute(often: int, mo
     assert all(torch.equal(tensor, others[0][name]) for name, tensor in hardly[0].items())
 
 
-def test_a_rehearsal_counts_what_the_step_costs() -> None:
+def test_a_dry_run_costs_what_the_step_costs() -> None:
     model, x = nn.Linear(3, 5), torch.ones(4, 3)
-    with rehearsal(model), Counter() as rehearsed:
+    with dry_run(model), Counter() as dry:
         model(x).sum().backward()
     with Counter() as taken:
         model(x).sum().backward()
-    assert rehearsed.flops == taken.flops == 2 * 2 * 4 * 3 * 5
+    assert dry.flops == taken.flops == 2 * 2 * 4 * 3 * 5
     assert model.weight.grad is not None
     assert model.weight.grad[0, 0] == 4  # once, not twice
