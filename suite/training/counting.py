@@ -15,7 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 #: Of so many steps of training one is counted, in a dry run that costs up to twice its time.
-SHARE = 32
+SHARE = 64
 #: A step that takes longer than so many usual ones may do something else besides.
 LONG = 5.0
 

@@ -188,7 +188,7 @@ def test_which_steps_are_counted_is_not_the_seeds_to_say() -> None:
     def drawn() -> list[int]:
         torch.manual_seed(0)
         before = torch.get_rng_state()
-        chosen = [i for i, counted in enumerate(Effort().steps(320)) if counted]
+        chosen = [i for i, counted in enumerate(Effort().steps(640)) if counted]
         assert torch.equal(torch.get_rng_state(), before)
         return chosen
 
