@@ -33,7 +33,9 @@ def dry_run(model: nn.Module) -> Iterator[None]:
     gradients = [tensor.grad for tensor in tensors]
     before = [(tensor, tensor.detach().clone()) for tensor in (*tensors, *gradients) if tensor is not None]
     themselves: dict[int, Any] = {id(kept): kept for kept in (*modules, *tensors)}
-    attributes = [{name: _copied(value, themselves) for name, value in vars(module).items()} for module in modules]
+    attributes = [
+        [(name, value, _copied(value, themselves)) for name, value in vars(module).items()] for module in modules
+    ]
     devices = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []
     drawn = random.getstate(), np.random.get_state()
     with torch.random.fork_rng(devices=devices):
@@ -48,7 +50,7 @@ def dry_run(model: nn.Module) -> Iterator[None]:
         tensor.grad = gradient
     for module, own in zip(modules, attributes, strict=True):
         vars(module).clear()
-        vars(module).update(own)
+        vars(module).update({name: _restored(value, kept) for name, value, kept in own})
 
 
 def copied(batch: Batch) -> Batch:
@@ -63,3 +65,15 @@ def _copied(value: Any, themselves: dict[int, Any]) -> Any:
         return copy.deepcopy(value, themselves)
     except Exception:  # whatever a model's own class raises
         return value
+
+
+def _restored(value: Any, kept: Any) -> Any:
+    """What a value was: a container is filled again, since others hold it too, as a hook's handle does its module's."""
+    if isinstance(value, dict | set) and value is not kept:
+        value.clear()
+        value.update(kept)
+    elif isinstance(value, list) and value is not kept:
+        value[:] = kept
+    else:
+        return kept
+    return value

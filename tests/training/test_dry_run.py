@@ -72,6 +72,21 @@ def test_nothing_that_a_step_did_is_left() -> None:
     assert model.tied is model.layer is model.table["layer"]
 
 
+def test_what_others_hold_of_a_model_stays_its_own() -> None:
+    model = Restless()
+    seen, calls = model.seen, list[int]()
+    handle = model.layer.register_forward_hook(lambda *_: calls.append(1))
+    with dry_run(model):
+        model(torch.randn(4, 3))
+        model.layer.register_forward_hook(lambda *_: calls.append(2))
+    assert model.seen is seen
+    assert seen == [1.0]
+    model.layer(torch.randn(4, 3))
+    handle.remove()
+    model.layer(torch.randn(4, 3))
+    assert calls == [1, 1]  # dry, and once: not that of the dry run, and none after the removal
+
+
 def test_it_is_the_model_itself_that_runs_dry() -> None:
     """A copy would know from the first line on that its step is counted, and that the others are not."""
     model = Restless()
