@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -32,6 +33,10 @@ SURER, SURE = 0.5, 1e-6
 
 #: What a model is, the same on every machine.
 EXACT = ("parameters", "flops_per_image")
+
+#: What the records of one cell's seeds have in common, and how many tell what seeds differ by.
+ONE_CELL = ("baseline", "baseline_params", "dataset", "budget", "precision", "task", "task_params", "task_version")
+MIN_SEEDS = 3
 
 #: Half-width of a 95 % interval, in standard errors.
 WIDTH = 1.96
@@ -150,15 +155,32 @@ def _again(submission: Submission, trial: Sequence[Row], options: Options, found
             found.reasons.append(f"{title(raw)}: run again from this source, the cell left no record under its key.")
             continue
         second = anew[raw["key"]]
-        found.reasons += [f"{title(raw)}: {reason}." for reason in _differences(raw, second)]
+        spread = _spread(submission, raw) if _trained_elsewhere(raw, second) else {}
+        found.reasons += [f"{title(raw)}: {reason}." for reason in _differences(raw, second, spread)]
         if raw["primary"] in raw["metrics"]:
-            found.cells.append(_compared(raw, second, raw["primary"]))
+            found.cells.append(_compared(raw, second, raw["primary"], spread))
         guest = second["env"].get("guest")
         found.guests += [guest] if guest not in found.guests else []
     return workspace
 
 
-def _differences(claimed: Row, second: Row) -> list[str]:
+def _trained_elsewhere(claimed: Row, second: Row) -> bool:
+    """Whether two records come from different processors, or from different numbers of threads."""
+    return any(claimed["env"].get(name) != second["env"].get(name) for name in ("cpu", "device", "threads"))
+
+
+def _spread(submission: Submission, cell: Row) -> dict[str, float]:
+    """Returns the standard deviation of a cell's metrics between the claimed seeds, where there are three or more."""
+    alike = [
+        raw["metrics"]
+        for raw in submission.records.values()
+        if raw["status"] == "ok" and all(raw[name] == cell[name] for name in ONE_CELL)
+    ]
+    values = {name: [metrics[name]["value"] for metrics in alike if name in metrics] for name in cell["metrics"]}
+    return {name: statistics.stdev(found) for name, found in values.items() if len(found) >= MIN_SEEDS}
+
+
+def _differences(claimed: Row, second: Row, spread: Mapping[str, float]) -> list[str]:
     """Returns what two records of one cell disagree in by more than is tolerated."""
     if claimed["status"] != second["status"]:
         return [f"it ended as {second['status']} ({second['reason']}) when it was run again"]
@@ -179,7 +201,7 @@ def _differences(claimed: Row, second: Row) -> list[str]:
                 f"{name} was {'claimed' if name in claimed['metrics'] else 'found'} in one of the runs alone"
             )
             continue
-        cell = _compared(claimed, second, name)
+        cell = _compared(claimed, second, name, spread)
         if abs(cell["claimed"] - cell["found"]) > cell["tolerated"]:
             reasons.append(
                 f"{name} is claimed to be {cell['claimed']:.6g} and was {cell['found']:.6g} when it was run again"
@@ -200,14 +222,14 @@ def _uncertainty(name: str, claimed: Row, second: Row) -> list[str]:
     return []
 
 
-def _compared(claimed: Row, second: Row, name: str) -> dict[str, Any]:
+def _compared(claimed: Row, second: Row, name: str, spread: Mapping[str, float]) -> dict[str, Any]:
     a, b = claimed["metrics"][name], second["metrics"].get(name, {})
     return {
         "cell": title(claimed),
         "metric": name,
         "claimed": a["value"],
         "found": b.get("value"),
-        "tolerated": tolerated(b.get("unit", ""), b.get("value", 0.0), b.get("se")),
+        "tolerated": tolerated(b.get("unit", ""), b.get("value", 0.0), b.get("se"), spread.get(name, 0.0)),
     }
 
 

@@ -10,13 +10,14 @@ from typing import Any, cast
 import pytest
 
 from suite.errors import UserError
+from suite.measuring import tolerated
 from suite.submitting import admitting, folder, verifying
 from suite.submitting.folder import Submission
 from tests.factories import record
 
 
 def told(claimed: dict[str, Any], second: dict[str, Any]) -> list[str]:
-    return verifying._differences(claimed, second)
+    return verifying._differences(claimed, second, {})
 
 
 def surer(**changes: Any) -> dict[str, Any]:
@@ -48,6 +49,27 @@ def test_a_record_agrees_with_itself_and_with_another_noise() -> None:
 )
 def test_what_differs_has_a_sentence(claimed: dict[str, Any], second: dict[str, Any], reason: str) -> None:
     assert any(reason in line for line in told(claimed, second)), told(claimed, second)
+
+
+def test_on_another_processor_the_spread_between_seeds_is_tolerated_beside() -> None:
+    rows = [record(seed=seed, value=value) for seed, value in enumerate((100.0, 104.0, 108.0))]
+    rows.append(record(baseline="other", value=500.0))
+    submission = cast(Submission, SimpleNamespace(records={raw["key"]: raw for raw in rows}))
+    spread = verifying._spread(submission, rows[0])
+    assert spread == {"nats": pytest.approx(4.0)}
+    least, beside = tolerated("nats", 110.0, 0.1), 4 * 4.0
+    assert verifying._differences(rows[0], record(value=100 + least + beside - 0.1), spread) == []
+    (reason,) = verifying._differences(rows[0], record(value=100 + least + beside + 1), spread)
+    assert "is tolerated" in reason
+    two = cast(Submission, SimpleNamespace(records={raw["key"]: raw for raw in rows[:2]}))
+    assert verifying._spread(two, rows[0]) == {}
+
+
+@pytest.mark.parametrize(("name", "other"), [("cpu", "another"), ("threads", 2), ("device", "cuda")])
+def test_what_was_trained_on_the_same_machine_is_held_to_the_last_digit(name: str, other: object) -> None:
+    here = record()
+    assert not verifying._trained_elsewhere(here, record())
+    assert verifying._trained_elsewhere(here, record(env={**here["env"], name: other}))
 
 
 def test_a_mark_that_the_record_has_too_is_no_difference_whatever_its_number() -> None:
