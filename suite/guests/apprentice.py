@@ -120,6 +120,7 @@ def report_of(told: Any) -> TrainingReport:
         curves = {str(n): [(int(s), float(v)) for s, v in points] for n, points in raw["curves"].items()}
         counts = {name: int(raw[name]) for name in ("steps", "images", "flops", "backward", "outside", "own_steps")}
         seconds, lingered = float(raw["seconds"]), float(raw["lingered"])
-        return TrainingReport(seconds=seconds, lingered=lingered, curves=curves, **counts)
+        shares = [float(share) for share in raw["shares"]]
+        return TrainingReport(seconds=seconds, lingered=lingered, shares=shares, curves=curves, **counts)
     except (KeyError, TypeError, ValueError) as error:
         raise ContractError("training handed over no report") from error

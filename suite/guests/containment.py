@@ -127,7 +127,8 @@ def _files() -> list[str]:
             arguments += ["--tmpfs", str(folder), "--remount-ro", str(folder)]
     # No /proc: the counters of other processes outlive a sitting. Libraries look at the processor there.
     arguments += ["--dir", "/proc", "--ro-bind", "/proc/cpuinfo", "/proc/cpuinfo", "--dev", "/dev"]
-    return [*arguments, "--remount-ro", "/dev", "--remount-ro", "/"]
+    # A terminal's folder would keep the time at which it was read.
+    return [*arguments, "--remount-ro", "/dev/pts", "--remount-ro", "/dev", "--remount-ro", "/"]
 
 
 def _interpreter() -> list[str]:

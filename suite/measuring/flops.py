@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+
+import torch
 from torch import Tensor
 
 from suite.data import Dataset
@@ -30,10 +34,21 @@ def flops_per_image(model: Frozen, dataset: Dataset) -> int | None:
 def flops_of(model: Frozen, images: Tensor) -> int | None:
     """Counts as ``flops_per_image`` does, on images (N, C, H, W)."""
     try:
-        with Counter() as counter, global_seed("flops"):
+        with Counter() as counter, global_seed("flops"), _layer_by_layer():
             model.decode(model.means(images))
     except TrialTimeout:
         raise
     except Exception:
         return None
     return counter.flops // len(images)
+
+
+@contextlib.contextmanager
+def _layer_by_layer() -> Iterator[None]:
+    """Has torch run a transformer's layers as in training: what it has in one piece for inference counts nothing."""
+    before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(before)

@@ -27,8 +27,8 @@ class Tolerance:
 ERRORS = 1.0
 
 #: Standard deviations between seeds that are tolerated beside where another processor, or another number of threads,
-#: trained. Of 1,056 numbers of nine models of digits, on an Intel and an AMD processor, 13 differed by more than the rest
-#: allows, up to 4.75 points of accuracy (classes by k-means); none by more than this besides.
+#: trained. Of 1,056 numbers of nine models of digits, on an Intel and an AMD processor, 13 differed by more than the
+#: rest allows, up to 4.75 points of accuracy (classes by k-means); none by more than this besides.
 SEEDS = 4.0
 
 #: Unit -> what is tolerated; a unit that is not here is treated as the empty one.

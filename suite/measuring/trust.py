@@ -59,6 +59,8 @@ class Player(Protocol):
 
 #: Positions times classes of a discrete group: the suite counts how often each occurs, and reads each as an indicator.
 MOST_COUNTS = 2**24
+#: Features of an image: beyond 4,096 the probe reads random sums of them.
+MOST_FEATURES = 2**18
 
 
 class Frozen:
@@ -199,6 +201,8 @@ class Frozen:
         n = len(core[self.core])
         if not isinstance(features, Tensor) or features.ndim != 2 or len(features) != n:
             raise ContractError(f"{self.name}.features: expected ({n}, d), found {_describe(features)}")
+        if features.shape[1] > MOST_FEATURES:
+            raise ContractError(f"{self.name}.features: {features.shape[1]:,} an image, at most {MOST_FEATURES:,}")
         if not all_finite(features):
             raise ContractError(f"{self.name}.features: not finite")
         return features.detach().float()

@@ -23,6 +23,11 @@ MARGIN = 1.2
 #: What takes no gradients may cost on top, in passes over the training split: so many that code every image, which is
 #: what 200 rounds of a mixture's EM need, and two that take a covariance of its pixels.
 PASSES, COVARIANCES = 400, 2
+#: And where the loop takes gradients too: what starts or follows them, for each epoch.
+PASSES_BESIDE = 2
+#: A step takes less time where its operations are not counted; one that takes more does more there. So many that were
+#: taken both ways say so, by their median.
+PAIRS, HEAVIER = 3, 1.2
 #: What a model may spend on gradients beside the loop's steps, as a share of theirs, however dear its coding is.
 #: Gradients that balance the codes of all images after each epoch take .6 of them.
 BESIDE = 1.0
@@ -67,6 +72,8 @@ def steps_of_its_own(note: Mapping[str, Any]) -> str:
     within = note.get("backward_flops", 0) - outside
     if note.get("steps") and outside > BESIDE * within:
         return f"gradients outside the loop's steps cost {outside / max(within, 1):.3g} times those within"
+    if (share := note.get("uncounted_share", 0.0)) > HEAVIER:
+        return f"steps took {share:.3g} times as long where nobody counted their operations"
     longer, whole = note.get("lingered_seconds", 0.0), note.get("train_core_seconds") or note.get("train_seconds", 0.0)
     if longer > (MARGIN - 1) * max(0.0, whole - longer) + PAUSES:
         return f"single steps took {longer:.3g} s longer than most, in a training of {whole:.3g} s"
@@ -77,14 +84,16 @@ def overspent(note: Mapping[str, Any], flops_per_image: int | None, budget: str,
     """Returns how many times its budget a training cost; 0 where it kept to it, or where there is nothing to compare.
 
     An image that is presented costs its coding and twice that for the gradients. Gradients are held against that alone,
-    whoever takes them. What takes none, a closed form or a clustering, has ``PASSES`` and ``COVARIANCES`` besides.
+    whoever takes them. What takes none, a closed form or a clustering, has ``PASSES`` and ``COVARIANCES`` besides, and
+    beside gradients ``PASSES_BESIDE``. A coding in which nothing counts is held to use each of a model's numbers once.
     """
-    if not flops_per_image or "training_flops" not in note:
+    if "training_flops" not in note or not (coding := flops_per_image or 2 * note.get("numbers", 0)):
         return 0.0
-    images = max(BUDGETS[budget], note["images"])
-    gradients = note["backward_flops"] / (2 * flops_per_image * images)
-    closed = len(dataset.train) * (PASSES * flops_per_image + COVARIANCES * 2 * dataset.spec.pixels**2)
-    whole = note["training_flops"] / (3 * flops_per_image * images + closed)
+    images, n = max(BUDGETS[budget], note["images"]), len(dataset.train)
+    gradients = note["backward_flops"] / (2 * coding * images)
+    passes = PASSES_BESIDE * (1 + images / n) if note.get("steps") else PASSES
+    closed = n * (passes * coding + COVARIANCES * 2 * dataset.spec.pixels**2)
+    whole = note["training_flops"] / (3 * coding * images + closed)
     return times if (times := max(gradients, whole)) > MARGIN else 0.0
 
 

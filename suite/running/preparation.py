@@ -6,6 +6,7 @@ What is scored is what the checkpoint holds: a model built anew and loaded from 
 from __future__ import annotations
 
 import json
+import statistics
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -220,17 +221,19 @@ def _train(
             report=teller(say),
             until=trial.rung,
         )
-    return baseline, note_of(report, cell, baseline.parameters())
+    return baseline, note_of(report, cell, baseline.parameters(), (*baseline.parameters(), *baseline.buffers()))
 
 
-def note_of(report: TrainingReport, cell: Cell, weights: Iterable[Tensor]) -> dict[str, Any]:
-    """Returns what a checkpoint says of its training, with the hash of what was trained."""
+def note_of(report: TrainingReport, cell: Cell, weights: Iterable[Tensor], held: Iterable[Tensor]) -> dict[str, Any]:
+    """Returns what a checkpoint says of its training, with the hash of what was trained and how much it holds."""
     return {
+        "numbers": sum(tensor.numel() for tensor in held),
         "training_flops": report.flops,
         "backward_flops": report.backward,
         "outside_flops": report.outside,
         "own_steps": report.own_steps,
         "lingered_seconds": report.lingered,
+        "uncounted_share": statistics.median(report.shares) if len(report.shares) >= effort.PAIRS else 0.0,
         "weights": effort.fingerprint(weights),
         "train_seconds": report.seconds,
         # Of a guest, unknown; and of a process that a model has forked, whose clock began anew.

@@ -57,6 +57,8 @@ CALLS = {
     **dict.fromkeys(("globals", "locals", "vars", "breakpoint"), "looks into the interpreter"),
     **dict.fromkeys(("open", "input"), "opens files"),
 }
+#: Those that no thing of a model's own is called.
+NEVER = {"eval", "exec", "__import__", "globals", "locals", "breakpoint"}
 ATTRIBUTES = {
     **dict.fromkeys(
         ("f_back", "f_locals", "f_globals", "gi_frame", "cr_frame", "tb_frame", "_getframe"), "looks into frames"
@@ -144,11 +146,16 @@ Seen = tuple[str, int, str]
 def _python(tree: ast.Module) -> Iterator[Seen]:
     yield from _module_state(tree)
     yield from _literals(tree)
+    own, called = _bound(tree), {node.func for node in ast.walk(tree) if isinstance(node, ast.Call)}
     for node in ast.walk(tree):
         if isinstance(node, ast.Import | ast.ImportFrom):
             yield from _import(node)
-        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in CALLS:
-            yield REFUSED, node.lineno, f"{node.func.id}() {CALLS[node.func.id]}"
+        elif isinstance(node, ast.Name) and node.id in CALLS and isinstance(node.ctx, ast.Load):
+            if node.id in NEVER or node.id not in own or node in called:
+                yield REFUSED, node.lineno, f"{node.id}() {CALLS[node.id]}"
+        elif isinstance(node, ast.Call) and _called(node) in ("attrgetter", "methodcaller"):
+            if not all(isinstance(argument, ast.Constant) for argument in node.args):
+                yield LOOK, node.lineno, f"{_called(node)}() of a name that is not written out"
         elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("getattr", "setattr"):
             name = node.args[1] if len(node.args) > 1 else None
             if isinstance(name, ast.Constant) and isinstance(name.value, str):
@@ -183,11 +190,22 @@ def _import(node: ast.Import | ast.ImportFrom) -> Iterator[Seen]:
                 yield LOOK, node.lineno, f"{name} is taken from {node.module}: is it the module that {MODULES[name]}?"
 
 
+def _bound(tree: ast.Module) -> set[str]:
+    """Names that a file gives to things of its own."""
+    nodes = list(ast.walk(tree))
+    stored = {node.id for node in nodes if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load)}
+    return stored | {node.arg for node in nodes if isinstance(node, ast.arg)}
+
+
+def _called(node: ast.Call) -> str:
+    return getattr(node.func, "id", getattr(node.func, "attr", ""))
+
+
 def _path(text: str, line: int) -> Iterator[Seen]:
     """A name in a text, by which ``attrgetter`` and its like reach what an attribute would."""
     parts = text.split(".")
     for part in parts if all(part.isidentifier() for part in parts) else ():
-        if part in ATTRIBUTES or (part in REACHED and len(parts) > 1):
+        if part in ATTRIBUTES or part in REACHED:
             yield REFUSED, line, f"'{part}' {ATTRIBUTES.get(part) or MODULES[part]}"
 
 

@@ -23,11 +23,18 @@ class CorruptCheckpoint(Exception):
     """A checkpoint that cannot be trusted: unreadable, of the wrong checksum, or not of this model."""
 
 
+#: Methods by which the suite asks a module for its parts: one of a model's own would run where no model is at work.
+BOOKKEEPING = (
+    *("parameters", "named_parameters", "buffers", "named_buffers", "modules", "named_modules", "children"),
+    *("named_children", "state_dict", "load_state_dict", "_named_members"),
+)
+
+
 def check_storable(module: nn.Module) -> None:
     """Checks that parameters and buffers of known shapes can be all that a module carries.
 
     Raises:
-        ContractError: If a part of it is lazy, TorchScript, or has extra state; names the part.
+        ContractError: If a part of it is lazy, TorchScript, has extra state or bookkeeping of its own; names the part.
     """
     for path, part in module.named_modules():
         where = f"{type(module).__name__}: '{path}' ({type(part).__name__})" if path else type(module).__name__
@@ -35,6 +42,11 @@ def check_storable(module: nn.Module) -> None:
             raise ContractError(f"{where} is TorchScript, which a checkpoint cannot hold; use the plain module")
         if type(part).get_extra_state is not nn.Module.get_extra_state:
             raise ContractError(f"{where} has extra state, which a checkpoint cannot hold; keep it in buffers")
+        for name in BOOKKEEPING:
+            if getattr(type(part), name) is not getattr(nn.Module, name) or name in vars(part):
+                raise ContractError(
+                    f"{where} has a '{name}' of its own: it says what a model is made of, and is torch's"
+                )
         if any(map(is_lazy, (*part._parameters.values(), *part._buffers.values()))):
             raise ContractError(f"{where} is lazy, and a checkpoint needs its shapes beforehand; give the sizes")
 

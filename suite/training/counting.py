@@ -6,11 +6,12 @@ import contextlib
 import functools
 import random
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
@@ -20,8 +21,41 @@ SHARE = 64
 LONG = 5.0
 
 
+def _layer(inputs: Tensor, *weights: Tensor) -> int:
+    return 2 * inputs.shape[:-1].numel() * sum(weight.numel() for weight in weights)
+
+
+def _three(first: Tensor, second: Tensor, third: Tensor, *expanded: list[int], **_: Any) -> int:
+    parts = []
+    for factor, places in zip((first, second, third), expanded, strict=False):
+        for place in sorted(places):
+            factor = factor.unsqueeze(place)
+        parts.append(factor.shape)
+    return 3 * torch.broadcast_shapes(*parts).numel()
+
+
+#: Products that torch has no formula for: the overload packet -> operations by its arguments.
+_aten = torch.ops.aten
+PRODUCTS: dict[Any, Callable[..., int]] = {
+    _aten.addbmm: lambda bias, a, b, **_: 2 * a.numel() * b.shape[-1],
+    _aten.mv: lambda matrix, vector: 2 * matrix.numel(),
+    _aten.addmv: lambda bias, matrix, vector, **_: 2 * matrix.numel(),
+    _aten.dot: lambda a, b: 2 * a.numel(),
+    _aten.vdot: lambda a, b: 2 * a.numel(),
+    _aten._sparse_addmm: lambda bias, sparse, dense, **_: 2 * sparse._nnz() * dense.shape[-1],
+    _aten._trilinear: _three,
+    _aten._embedding_bag: lambda weight, indices, *_: 2 * indices.numel() * weight.shape[-1],
+    _aten._embedding_bag_backward: lambda grad, indices, *_: 2 * indices.numel() * grad.shape[-1],
+    _aten._cdist_forward: lambda a, b, *_: 3 * a.numel() * b.shape[-2],
+    _aten._euclidean_dist: lambda a, b: 3 * a.numel() * b.shape[-2],
+    _aten.mkldnn_rnn_layer: lambda x, inputs, hidden, *_: _layer(x, inputs, hidden),
+    _aten.mkldnn_rnn_layer_backward: lambda x, inputs, hidden, *_: 2 * _layer(x, inputs, hidden),
+    _aten.linalg_matrix_exp: lambda a: 30 * a.numel() * a.shape[-1],
+}
+
+
 class Counter(TorchDispatchMode):
-    """Adds up what ``flop_registry`` has a formula for; all else, a sum or a sigmoid, counts nothing.
+    """Adds up what ``flop_registry`` or ``PRODUCTS`` has a formula for; all else, a sum or a sigmoid, counts nothing.
 
     The figures are those of torch's ``FlopCounterMode``, which also attributes them to modules and for that
     loads torch's compiler, a second or more of every worker's start. What has a kernel of its own is not taken apart,
@@ -43,7 +77,7 @@ class Counter(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        formula = flop_registry.get(func.overloadpacket)
+        formula = flop_registry.get(func.overloadpacket) or _own(func.overloadpacket)
         if formula is None:
             if _has_kernel(func.name()):
                 return func(*args, **kwargs)
@@ -59,6 +93,11 @@ class Counter(TorchDispatchMode):
         if torch._C._current_graph_task_id() >= 0:  # inside autograd's engine
             self.backward += flops
         return result
+
+
+def _own(packet: Any) -> Callable[..., int] | None:
+    formula = PRODUCTS.get(packet)
+    return None if formula is None else lambda *args, out_val, **kwargs: formula(*args, **kwargs)
 
 
 @functools.cache

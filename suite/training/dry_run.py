@@ -2,40 +2,53 @@
 
 To watch torch's operations is to change some of them: a product over a batch of one, the gradient of SiLU or an index
 are computed another way where a mode of dispatch is on, and add up in another order. So a step that is counted is
-taken dry, and then once more where nobody watches. It is the model itself that takes both, so that it learns of the
-first only afterwards.
+taken dry, and then once more where nobody watches. It is the model itself that takes both, on batches that are made
+alike, and no line of the model's runs to remember what it was.
 """
 
 from __future__ import annotations
 
 import contextlib
-import copy
 import random
-from collections.abc import Iterator
+import types
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from suite.data import Batch
+from suite.data import Batch, TrainSet
+
+#: How many objects of a model are looked at: one that refers to half a library is not followed through all of it.
+MOST_OBJECTS = 20_000
+
+#: What has no state of a model's in it.
+_SKIPPED = (
+    str,
+    bytes,
+    int,
+    float,
+    complex,
+    type,
+    types.ModuleType,
+    types.FunctionType,
+    types.BuiltinFunctionType,
+    TrainSet,
+)
 
 
 @contextlib.contextmanager
 def dry_run(model: nn.Module) -> Iterator[None]:
     """Takes back what the block does to a model: weights, buffers, gradients, attributes, and to random numbers.
 
-    What lies elsewhere, in a module's globals say, stays as the block leaves it.
+    All is put back in place, so that whoever holds a part of the model holds it afterwards. What lies elsewhere, in a
+    module's globals say, stays as the block leaves it.
     """
-    modules = list(model.modules())
-    tensors = [*model.parameters(), *model.buffers()]
-    gradients = [tensor.grad for tensor in tensors]
-    before = [(tensor, tensor.detach().clone()) for tensor in (*tensors, *gradients) if tensor is not None]
-    themselves: dict[int, Any] = {id(kept): kept for kept in (*modules, *tensors)}
-    attributes = [
-        [(name, value, _copied(value, themselves)) for name, value in vars(module).items()] for module in modules
-    ]
+    before = _remembered(model)
     devices = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []
     drawn = random.getstate(), np.random.get_state()
     with torch.random.fork_rng(devices=devices):
@@ -43,14 +56,8 @@ def dry_run(model: nn.Module) -> Iterator[None]:
     random.setstate(drawn[0])
     np.random.set_state(drawn[1])
     with torch.no_grad():
-        for tensor, value in before:
-            if not torch.equal(tensor, value):
-                tensor.copy_(value)
-    for tensor, gradient in zip(tensors, gradients, strict=True):
-        tensor.grad = gradient
-    for module, own in zip(modules, attributes, strict=True):
-        vars(module).clear()
-        vars(module).update({name: _restored(value, kept) for name, value, kept in own})
+        for undo in before:
+            undo()
 
 
 def copied(batch: Batch) -> Batch:
@@ -59,21 +66,60 @@ def copied(batch: Batch) -> Batch:
     return replace(batch, x=batch.x.clone(), y=y, index=batch.index.clone())
 
 
-def _copied(value: Any, themselves: dict[int, Any]) -> Any:
-    """A copy that shares what is in ``themselves``; what can't be copied, as a tensor with a history, is shared too."""
+def _remembered(model: nn.Module) -> list[Callable[[], object]]:
+    """What puts back the state of all objects that a model consists of."""
+    found: list[Callable[[], object]] = []
+    seen: dict[int, Any] = {}
+    waiting: list[Any] = [model]
+    while waiting and len(seen) < MOST_OBJECTS:
+        value = waiting.pop()
+        if value is None or isinstance(value, _SKIPPED) or id(value) in seen:
+            continue
+        seen[id(value)] = value
+        undo, parts = _state(value)
+        found += [undo] if undo else []
+        waiting += parts
+    return found
+
+
+def _state(value: Any) -> tuple[Callable[[], object] | None, list[Any]]:
+    """Returns what puts an object's own state back, if it has any, and what is in it; no method of its class is run."""
+    if isinstance(value, dict):
+        kind = OrderedDict if isinstance(value, OrderedDict) else dict
+        items = dict(kind.items(value))
+        return partial(_refill, kind, value, items), list(items.values())
+    if isinstance(value, list):
+        return partial(list.__setitem__, value, slice(None), list(list.__iter__(value))), list(list.__iter__(value))
+    if isinstance(value, set):
+        return partial(_refill, set, value, set(set.__iter__(value))), []
+    if isinstance(value, tuple):
+        return None, list(tuple.__iter__(value))
+    if isinstance(value, Tensor):
+        leaf = value.grad if value.is_leaf else None
+        alone = value.is_leaf or not value.requires_grad  # what has a history was made by a step, and is replaced
+        return partial(_rewrite, value, value.detach().clone(), leaf) if alone else None, [leaf]
+    if type(value) is np.ndarray:
+        return partial(np.copyto, value, value.copy()), []
+    if type(value) is torch.Generator:
+        return partial(value.set_state, value.get_state()), []
+    if type(value) is np.random.Generator:
+        return partial(setattr, value.bit_generator, "state", value.bit_generator.state), []
+    if type(value) in (random.Random, np.random.RandomState):
+        names = ("getstate", "setstate") if type(value) is random.Random else ("get_state", "set_state")
+        return partial(getattr(value, names[1]), getattr(value, names[0])()), []
     try:
-        return copy.deepcopy(value, themselves)
-    except Exception:  # whatever a model's own class raises
-        return value
+        return None, [object.__getattribute__(value, "__dict__")]
+    except (AttributeError, TypeError):
+        return None, []
 
 
-def _restored(value: Any, kept: Any) -> Any:
-    """What a value was: a container is filled again, since others hold it too, as a hook's handle does its module's."""
-    if isinstance(value, dict | set) and value is not kept:
-        value.clear()
-        value.update(kept)
-    elif isinstance(value, list) and value is not kept:
-        value[:] = kept
-    else:
-        return kept
-    return value
+def _refill(kind: type[dict[Any, Any]] | type[set[Any]], value: Any, kept: Any) -> None:
+    kind.clear(value)
+    kind.update(value, kept)
+
+
+def _rewrite(tensor: Tensor, kept: Tensor, gradient: Tensor | None) -> None:
+    if not torch.equal(tensor, kept):
+        tensor.copy_(kept)
+    if tensor.is_leaf:
+        tensor.grad = gradient

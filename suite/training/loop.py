@@ -151,12 +151,13 @@ class _Run:
         feed = self.feed.epoch(self.seed, self.epoch, steps, self.steps)
         watched, took = sample(len(steps)), list[float]()
         for i, (batch, counted) in enumerate(zip(feed, self.effort.steps(len(steps)), strict=True)):
+            dry = 0.0
             if counted:
                 with dry_run(self.baseline), self.effort.sampling():
-                    self._gradients(adam, copied(batch), Terms(first + i))
-            began = time.process_time()
-            self._gradients(adam, batch, terms_of_epoch, i in watched)
-            took.append(time.process_time() - began)
+                    dry = self._gradients(adam, copied(batch), Terms(first + i))
+            took.append(self._gradients(adam, copied(batch), terms_of_epoch, i in watched))
+            if dry:
+                self.done.shares.append(took[-1] / dry)
             adam.lr = self.baseline.learning_rate * min(1.0, (1.0 - batch.progress) / ANNEAL)
             adam.step()
         means_of_epoch = terms_of_epoch.close()
@@ -170,14 +171,16 @@ class _Run:
             self.done.curves.setdefault(name, []).append((self.done.steps, value))
         return means_of_epoch
 
-    def _gradients(self, adam: Adam, batch: Batch, kept: Terms, watched: bool = False) -> None:
-        """Asks for a batch's loss, keeps its terms and leaves its gradients."""
+    def _gradients(self, adam: Adam, batch: Batch, kept: Terms, watched: bool = False) -> float:
+        """Asks for a batch's loss, keeps its terms and leaves its gradients; returns the core-seconds that it took."""
+        began = time.process_time()
         with self._autocast(), self._labels_explained(), self._watching(adam, watched):
             terms = self.baseline.loss(batch)
         kept.add(terms, self.batch)
         loss = terms["loss"]
         adam.zero_grad()
         loss.mean(dtype=torch.promote_types(loss.dtype, torch.float32)).backward()
+        return time.process_time() - began
 
     @contextmanager
     def _watching(self, adam: Adam, watched: bool) -> Iterator[None]:
@@ -234,6 +237,7 @@ class _Run:
         return where | {"images": done.images, "seconds": done.seconds}
 
     def _check_weights(self) -> None:
+        checkpoints.check_storable(self.baseline)
         for name, parameter in self.baseline.named_parameters():
             if not bool(torch.isfinite(parameter).all()):
                 raise Diverged(f"step {self.done.steps}: the weights '{name}' are not finite")
@@ -265,7 +269,9 @@ class _Run:
         self.epoch = meta["epoch"]
         curves = {name: [(int(s), float(v)) for s, v in points] for name, points in meta["curves"].items()}
         counted = {name: meta.get(name, 0) for name in ("flops", "backward", "outside")}
-        also = {name: meta.get(name, 0) for name in ("core_seconds", "own_steps", "lingered")}
+        also = {name: meta.get(name, 0) for name in ("core_seconds", "own_steps", "lingered")} | {
+            "shares": meta.get("shares", [])
+        }
         self.done = TrainingReport(meta["steps"], meta["images"], meta["seconds"], curves, **counted, **also)
         self.effort = Effort(**counted)
         return True

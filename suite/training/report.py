@@ -19,6 +19,7 @@ class TrainingReport:
         core_seconds: What the process took of the processors meanwhile, which other work on the machine hardly moves.
         outside: Those of ``backward`` that no step of the loop asked for.
         own_steps: In how many of the losses that were watched, a sample, the weights had changed: steps of its own.
+        shares: Of each step that was counted, how long it took where nobody counted, as a share of its dry run's time.
         lingered: Core-seconds by which single steps took longer than most do, as ``counting.lingered``.
     """
 
@@ -32,6 +33,7 @@ class TrainingReport:
     outside: int = 0
     own_steps: int = 0
     lingered: float = 0.0
+    shares: list[float] = field(default_factory=list)
 
     @property
     def images_per_second(self) -> float:

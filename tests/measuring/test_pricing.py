@@ -235,7 +235,7 @@ def test_counts_and_densities_do_not_price_each_other(count: object, density: ob
 
 def test_a_prior_of_more_numbers_than_the_value_prices_none_of_them_twice() -> None:
     q = D.Laplace(torch.zeros(4, 1), torch.full((4, 1), 1e-3))
-    with pytest.raises(ContractError, match="do not fit"):
+    with pytest.raises(ContractError, match=r"do not fit: a prior of shape \(5,\) for values of shape \(4, 1\)"):
         charge(q, D.Normal(torch.zeros(5), torch.full((5,), 1e-3)), send(q, _rng()), "here")
 
 

@@ -209,6 +209,27 @@ def test_a_training_within_single_steps_is_marked(whole: float, longer: float, t
     assert effort.steps_of_its_own(note | {"train_seconds": whole, "train_core_seconds": None}) == told
 
 
+def test_a_step_that_takes_longer_where_nobody_counts_is_marked() -> None:
+    told = "steps took 1.5 times as long where nobody counted their operations"
+    assert effort.steps_of_its_own({"uncounted_share": 1.5}) == told
+    assert effort.steps_of_its_own({"uncounted_share": 1.15}) == ""
+
+
+def test_closed_forms_are_granted_to_models_without_a_loss_alone() -> None:
+    coding, n = 1_000, len(digits().train)
+    note = {"images": 1_024, "training_flops": 100 * coding * n, "backward_flops": 0}
+    assert effort.overspent(note | {"images": 0, "steps": 0}, coding, "smoke", digits()) == 0
+    assert effort.overspent(note | {"steps": 8}, coding * 100, "smoke", digits()) == 0
+    note["training_flops"] = 10**11
+    assert effort.overspent(note | {"steps": 8}, coding, "smoke", digits()) > 10
+
+
+def test_a_coding_in_which_nothing_counts_is_measured_by_what_the_model_holds() -> None:
+    note = {"images": 1_024, "steps": 8, "training_flops": 10**12, "backward_flops": 10**11, "numbers": 400_000}
+    assert effort.overspent(note, 0, "smoke", digits()) > 10
+    assert effort.overspent(note | {"training_flops": 10**9, "backward_flops": 10**8}, 0, "smoke", digits()) == 0
+
+
 @pytest.mark.parametrize(("share", "marked"), [(1.19, False), (1.21, True)])
 def test_a_fifth_more_than_the_budget_is_the_limit(share: float, marked: bool) -> None:
     gradients = 2 * 1_000 * 1_024 * share
@@ -218,7 +239,7 @@ def test_a_fifth_more_than_the_budget_is_the_limit(share: float, marked: bool) -
 
 def test_the_clock_of_a_process_that_a_model_forked_is_no_time() -> None:
     cell: Any = SimpleNamespace(ingredients={})
-    notes = [preparation.note_of(training.TrainingReport(core_seconds=s), cell, []) for s in (-3.0, 0.0, 2.5)]
+    notes = [preparation.note_of(training.TrainingReport(core_seconds=s), cell, [], []) for s in (-3.0, 0.0, 2.5)]
     assert [note["train_core_seconds"] for note in notes] == [None, None, 2.5]
 
 

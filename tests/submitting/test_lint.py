@@ -54,6 +54,11 @@ def test_an_ordinary_model_is_found_nothing_in() -> None:
         "from timeit import default_timer",
         "import posixpath",
         "import _weakrefset",
+        "for act in (eval,): act('1')",
+        "ask = exec",
+        "[globals][0]()",
+        "list(map(open, names))",
+        "system = operator.attrgetter('sys')(dataclasses)",
     ],
 )
 def test_what_reaches_outside_is_refused_with_its_line(line: str) -> None:
@@ -123,6 +128,17 @@ def test_a_module_that_is_taken_from_another_is_that_module(name: str) -> None:
     assert found(f"from filelock._unix import {name}") == [(REFUSED, 2)]
     assert found(f"from filelock._unix import {name} as harmless") == [(REFUSED, 2)]
     assert found(f"from .helper import {name}") == [], "the helper is read as well"
+
+
+def test_a_variable_may_be_called_as_a_function_of_pythons_is_and_is_not_called() -> None:
+    assert found("class M:\n    def f(self, input):\n        return self.layer(input)") == []
+    assert (REFUSED, 4) in found("class M:\n    def f(self, open):\n        return open('labels')")
+    assert (REFUSED, 4) in found("class M:\n    def f(self, eval):\n        return self.layer(eval)")
+
+
+def test_a_name_that_is_put_together_is_shown_to_a_person() -> None:
+    assert (LOOK, 2) in found("frame = operator.attrgetter('_get' + 'frame')(module)")
+    assert (LOOK, 2) in found("from operator import methodcaller as m; y = methodcaller(name)(module)")
 
 
 def test_what_may_be_a_module_or_not_is_shown_to_a_person() -> None:

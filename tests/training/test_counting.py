@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import pytest
@@ -15,6 +16,10 @@ from torch.utils._python_dispatch import _get_current_dispatch_mode_stack
 
 from suite import data, training
 from suite.contract import Baseline, Batch, DataSpec, TrainSet
+from suite.errors import ContractError
+from suite.measuring.flops import flops_of
+from suite.measuring.trust import Frozen
+from suite.running.effort import HEAVIER
 from suite.training import counting
 from suite.training.counting import Counter, Effort
 
@@ -227,3 +232,72 @@ def test_an_operator_that_its_formula_does_not_know_ends_nothing(monkeypatch: py
     with Counter() as counter:
         assert torch.equal(torch.eye(3) @ torch.ones(3, 2), torch.ones(3, 2))
     assert counter.flops == 0
+
+
+@pytest.mark.parametrize(
+    ("product", "forward"),
+    [
+        (lambda x, w: torch.addbmm(torch.zeros(5), x[None], w.T[None]), 2 * 4 * 3 * 5),
+        (lambda x, w: torch.mv(w, x[0]), 2 * 3 * 5),
+        (lambda x, w: torch.addmv(torch.zeros(5), w, x[0]), 2 * 3 * 5),
+        (lambda x, w: torch.dot(w[0], x[0]), 2 * 3),
+        (lambda x, w: torch.sparse.mm(x.to_sparse(), w.T), 2 * 4 * 3 * 5),
+        (lambda x, w: F.bilinear(x, x, torch.ones(2, 3, 3)), 3 * 4 * 3 * 3 * 2),
+        (lambda x, w: torch.cdist(x, w), 3 * 4 * 3 * 5),
+        (lambda x, w: nn.LSTM(3, 5, batch_first=True, bias=False)(x[None])[0], 2 * 4 * (3 + 5) * 20),
+        (lambda x, w: nn.GRU(3, 5, batch_first=True, bias=False)(x[None])[0], 2 * 4 * (3 + 5) * 15),
+    ],
+)
+def test_a_product_counts_however_it_is_written(product: Any, forward: int) -> None:
+    with Counter() as counter, torch.no_grad():
+        product(torch.ones(4, 3), torch.ones(5, 3))
+    assert counter.flops == forward
+
+
+def test_a_transformer_codes_as_dearly_as_it_trains() -> None:
+    class Attending(Linear):
+        def __init__(self, spec: DataSpec) -> None:
+            super().__init__(spec)
+            self.body = nn.TransformerEncoderLayer(28, 4, 56, dropout=0.0, batch_first=True)
+
+        def encode(self, x: Tensor) -> dict[str, Any]:
+            return super().encode(self.body(x.squeeze(1)))
+
+    model = Attending(data.load("digits").spec).eval()
+    images = data.load("digits").train.grey[:4]
+    coded = flops_of(Frozen(model), images)
+    assert coded is not None
+    assert coded > 2 * 28 * (4 * 28 * 28 + 2 * 28 * 56)  # projections and feed-forward of each of 28 rows
+
+
+class Busy(Linear):
+    """Works more where no mode of torch's is on."""
+
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        if not _get_current_dispatch_mode_stack():
+            for _ in range(40):
+                torch.ones(200, 200) @ torch.ones(200, 200)
+        return super().loss(batch)
+
+
+def test_work_where_nobody_counts_shows_beside_the_same_step_where_somebody_does(
+    digits: data.Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(counting, "SHARE", 3)
+    honest, busy = (median(trained(cls, digits)[1].shares) for cls in (Linear, Busy))
+    assert honest < HEAVIER < busy
+
+
+def test_a_model_keeps_torchs_bookkeeping(digits: data.Dataset) -> None:
+    class Listing(Linear):
+        def named_parameters(self, *args: Any, **kwargs: Any) -> Any:
+            return super().named_parameters(*args, **kwargs)
+
+    class Late(Linear):
+        def loss(self, batch: Batch) -> dict[str, Tensor]:
+            vars(self)["named_parameters"] = lambda: []
+            return super().loss(batch)
+
+    for cls in (Listing, Late):
+        with pytest.raises(ContractError, match=f"{cls.__name__} has a 'named_parameters' of its own"):
+            trained(cls, digits)
