@@ -66,7 +66,8 @@ def same_under_secret_noise(task: Task, public: Subject, secret: Subject) -> str
         second = score(task, secret)
     a, b = first.metrics[name].value, second.metrics[name].value
     allowed = ERRORS * _error_of_difference(first, second, name) + SHARE * (1 + abs(a))
-    if abs(a - b) > allowed:
+    # A net that is a loss under both is nobody's advantage: a channel fitted to what says nothing ends anywhere.
+    if max(a, b) > 0 and abs(a - b) > allowed:
         raise Caught(f"{name} {a:.4g}, but {b:.4g} with a secret noise seed (allowed: {allowed:.2g} apart)")
     floor = first.metrics.get("floor")
     if floor is not None and abs(a - floor.value) < AT_FLOOR:
