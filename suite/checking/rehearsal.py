@@ -57,17 +57,18 @@ def score(task: Task, subject: Subject) -> Score:
 def same_under_secret_noise(task: Task, public: Subject, secret: Subject) -> str:
     """A score in nats is the same, up to Monte Carlo error, with a noise seed that the model can't know."""
     name = task.primary
-    unit = next(metric.unit for metric in task.metrics if metric.name == name)
+    metric = next(metric for metric in task.metrics if metric.name == name)
     first = score(task, public)
-    seen = f"{name} {first.metrics[name].value:.4g} {unit}".rstrip() + f" after the {public.budget} budget"
-    if unit != "nats":  # no noise enters
+    seen = f"{name} {first.metrics[name].value:.4g} {metric.unit}".rstrip() + f" after the {public.budget} budget"
+    if metric.unit != "nats":  # no noise enters
         return seen
     with secret.model.fitting():  # by one process: what it would remember shows beside those that end at each answer
         second = score(task, secret)
     a, b = first.metrics[name].value, second.metrics[name].value
     allowed = ERRORS * _error_of_difference(first, second, name) + SHARE * (1 + abs(a))
     # A net that is a loss under both is nobody's advantage: a channel fitted to what says nothing ends anywhere.
-    if max(a, b) > 0 and abs(a - b) > allowed:
+    a_loss_both_times = metric.direction == "higher" and max(a, b) <= 0
+    if abs(a - b) > allowed and not a_loss_both_times:
         raise Caught(f"{name} {a:.4g}, but {b:.4g} with a secret noise seed (allowed: {allowed:.2g} apart)")
     floor = first.metrics.get("floor")
     if floor is not None and abs(a - floor.value) < AT_FLOOR:

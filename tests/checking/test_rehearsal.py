@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator
+from contextlib import nullcontext
+from dataclasses import replace
 from typing import ClassVar
 
 import pytest
@@ -16,6 +18,7 @@ from suite import data, seeds
 from suite.checking import rehearsal
 from suite.checking.integrity import Caught, Specimen
 from suite.contract import DataSpec, Discrete, Latents, Task, TrainSet, Values
+from suite.measuring import Measure, Metric, Score, Subject
 from suite.measuring.pricing import charge
 from suite.measuring.trust import Frozen
 from suite.plugins import registry
@@ -95,6 +98,37 @@ def test_a_decoder_that_replays_the_published_noise_is_caught_by_a_secret_one() 
     specimen = Specimen.grow(NoiseReplayer, {}, data.load("digits"))
     with pytest.raises(Caught, match="secret noise seed"):
         rehearsal.same_under_secret_noise(task("reconstruction"), *rehearsal.public_and_secret(specimen))
+
+
+class Told(Task):
+    """A metric in nats that is what each subject's budget says."""
+
+    def __init__(self, direction: str) -> None:
+        self.metrics, self.primary = (Metric("net", "nats", direction, "What was told."),), "net"
+
+    def score(self, subject: Subject) -> Score:
+        return Score(metrics={"net": Measure(float(subject.budget), 0.001)})
+
+
+@pytest.mark.parametrize(
+    ("direction", "public", "secret", "caught"),
+    [
+        ("higher", "2", "-1", True),  # an advantage that only the published noise gives
+        ("higher", "-1", "2", True),
+        ("higher", "3", "2", True),
+        ("higher", "-1", "-2", False),  # fitted to what says nothing, a channel ends anywhere
+        ("lower", "-6000", "-5000", True),  # nats below 0 are no loss
+        ("lower", "300", "350", True),
+        ("lower", "350.1", "350", False),
+    ],
+)
+def test_only_a_net_that_is_a_loss_both_times_may_differ_under_a_secret(
+    direction: str, public: str, secret: str, caught: bool
+) -> None:
+    specimen = Specimen.grow(Honest, {}, data.load("digits"))
+    first, second = (replace(specimen.subject(), budget=value) for value in (public, secret))
+    with pytest.raises(Caught, match="secret noise seed") if caught else nullcontext():
+        rehearsal.same_under_secret_noise(Told(direction), first, second)
 
 
 class FreeCode(Honest):
