@@ -242,14 +242,14 @@ BREAKS = (
     Break(
         "a coding in which nothing counts has any training",
         "suite/running/effort.py",
-        'flops_per_image or 2 * note.get("numbers", 0)',
-        "flops_per_image",
+        'unit := unit or 2 * note.get("numbers", 0)',
+        "unit := unit",
         "running/test_effort.py::test_a_coding_in_which_nothing_counts_is_measured_by_what_the_model_holds",
     ),
     Break(
         "a model may have a bookkeeping of its own",
         "suite/training/checkpoints.py",
-        "if getattr(type(part), name) is not getattr(nn.Module, name) or name in vars(part):",
+        "if name in vars(part) or not _of_torch(next(c for c in type(part).__mro__ if name in vars(c))):",
         "if False:",
         "training/test_counting.py::test_a_model_keeps_torchs_bookkeeping",
     ),

@@ -28,5 +28,5 @@ def note(metric: str, unit: str, values: Sequence[float], tolerances: Sequence[f
     if not count:
         return set()
     off = margin(values, tolerances)
-    rule = "no difference counts" if math.isinf(off) else f"a difference counts from where it exceeds {off:.2g} {unit}"
+    rule = "no lead counts" if math.isinf(off) else f"a lead counts from where it exceeds {off:.2g} {unit}"
     return {f"{metric}: {count} of {len(values)} seeds stand as claimed; {rule.rstrip()}"}

@@ -161,9 +161,7 @@ def _rank_overall(
     if not models:
         return
     chosen = [np.array([found[model][0] for model in models]) for found in by_model]
-    # A file may be called as another is: it does not become of its family.
-    first = by_model[0]
-    families = [f"{first[model][1].family or model} {first[model][1].source}" for model in models]
+    families = [_family(by_model[0][model][1]) for model in models]
     middle = [sum(found[model][1].rank_best + found[model][1].rank_worst for found in by_model) for model in models]
     evidence = [known[column].of(index) for column, index in zip(official, chosen, strict=True)]
     means, best, worst = overall(evidence, families, _counting(families, middle))
@@ -171,6 +169,11 @@ def _rank_overall(
     for row in rows:
         if row.model in place:
             row.overall, row.overall_best, row.overall_worst = map(float, place[row.model])
+
+
+def _family(row: Row) -> str:
+    """A file from outside is one family, whatever its classes call theirs, and none that is called as another is."""
+    return row.source if row.standing else f"{row.family or row.model} {row.source}"
 
 
 def _counting(families: Sequence[str], middle: Sequence[float]) -> np.ndarray:

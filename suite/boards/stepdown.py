@@ -57,7 +57,7 @@ class Evidence:
         covariance: (K, K) G of the means over images.
         images: How many; the degrees of freedom of G are one less.
         resolution: Differences below it are ties.
-        margin: (K,) how far a score may be from what a run here would give; of a difference the sum of both proves
+        margin: (K,) how far a score may be from what a run here would give; a difference in its favour below it proves
             nothing.
     """
 
@@ -166,7 +166,8 @@ class Column:
         unit = units(evidence, seeds, pairs, level)
         gap = evidence.mean[None] - evidence.mean[:, None]
         margin = np.broadcast_to(evidence.margin, evidence.mean.shape)
-        self._beyond = np.abs(gap) > margin[None] + margin[:, None]
+        # What nobody ran again counts against whom it is claimed for: a large claim is no shield.
+        self._beyond = np.abs(gap) > np.where(gap > 0, margin[:, None], margin[None])
         #: (K, K): the sign says which is better, positive for the row's model.
         self.statistic = np.divide(gap, unit, out=np.where(gap == 0, 0.0, np.copysign(np.inf, gap)), where=unit > 0)
         # Rounding of equal scores is no difference.

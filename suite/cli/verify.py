@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -31,7 +32,7 @@ def verify(
 
     `suite merge` goes by the verdict that the workspace keeps. Exit code 0 if nothing is off, 1 if it is refused.
     """
-    from suite.submitting import Options
+    from suite.submitting import Options, told
     from suite.submitting import verify as examine
 
     options = Options(cells, threads, check, data_root, private)
@@ -44,7 +45,10 @@ def verify(
         typer.echo(_on_private(cell))
     for reason in found.reasons:
         typer.echo(f"refused: {reason}")
-    typer.echo(f"{folder}: {found.standing}")
+    standing = told(asdict(found))
+    typer.echo(f"{folder}: {standing}")
+    if standing != found.standing:
+        typer.echo("warning: the model could read files of this machine: install bubblewrap, verify again", err=True)
     raise typer.Exit(1 if found.reasons else 0)
 
 

@@ -32,7 +32,7 @@ def train(recipe: Recipe, source: Source, request: Frame, report: Callable[[dict
         report: Takes the state of training after every epoch.
 
     Raises:
-        ContractError: If its weights, loaded into a new model, say something else.
+        ContractError: If its weights, loaded into a new model, say something else, or it changes while it answers.
     """
     model, dataset = recipe.build(), unpack_splits(request)
     done = take_steps(
@@ -44,21 +44,15 @@ def train(recipe: Recipe, source: Source, request: Frame, report: Callable[[dict
         report=report,
     )
     confirm(source, model)
-    prove(model, recipe, dataset.train.grey)
-    names, tensors = _weights(model)
-    return Frame("trained", {"state": names, "report": dataclasses.asdict(done)}, tensors)
+    state = prove(model, recipe, dataset.train.grey)
+    return Frame("trained", {"state": list(state), "report": dataclasses.asdict(done)}, list(state.values()))
 
 
 def untrained(model: Baseline, request: Frame, seed: int) -> Frame:
     """Returns the weights of an untrained twin whose running statistics are those of training images."""
     with_statistics(model, request.tensors[0], seed)
-    names, tensors = _weights(model)
-    return Frame("trained", {"state": names}, tensors)
-
-
-def _weights(model: Baseline) -> tuple[list[str], list[Tensor]]:
     state = checkpoints.state_of(model)
-    return list(state), list(state.values())
+    return Frame("trained", {"state": list(state)}, list(state.values()))
 
 
 def weights_of(answer: Frame) -> dict[str, Tensor]:
@@ -119,8 +113,9 @@ def report_of(told: Any) -> TrainingReport:
         raw = told["report"]
         curves = {str(n): [(int(s), float(v)) for s, v in points] for n, points in raw["curves"].items()}
         counts = {name: int(raw[name]) for name in ("steps", "images", "flops", "backward", "outside", "own_steps")}
-        seconds, lingered = float(raw["seconds"]), float(raw["lingered"])
-        shares = [float(share) for share in raw["shares"]]
-        return TrainingReport(seconds=seconds, lingered=lingered, shares=shares, curves=curves, **counts)
+        report = TrainingReport(curves=curves, shares=[float(share) for share in raw["shares"]], **counts)
+        report.seconds, report.lingered = float(raw["seconds"]), float(raw["lingered"])
+        report.elsewhere = float(raw["elsewhere"])
+        return report
     except (KeyError, TypeError, ValueError) as error:
         raise ContractError("training handed over no report") from error

@@ -153,14 +153,15 @@ class _Sitting:
     def _playing(self) -> Any:
         """The frozen model with its weights, made at the first question."""
         if self.model is None:
-            self.model = self._built().eval().requires_grad_(False)
+            self.model = self._ready(self._recipe().build()).eval().requires_grad_(False)
         return self.model
 
-    def _built(self) -> Any:
+    def _ready(self, model: Any) -> Any:
+        """Gives a model its weights."""
         from suite.plugins import confirm
         from suite.training import checkpoints
 
-        model = self._recipe().build()
+        checkpoints.check_storable(model)
         if self.state:
             checkpoints.restore(model, self.state, Path("weights"))
         confirm(self.source, model)
@@ -236,7 +237,7 @@ class _Sitting:
         """The training and validation split -> weights and the report of training."""
         from suite.guests.apprentice import train
 
-        self._built()
+        self._ready(self._recipe().build())
         if "streams" in request.text:
             torch.manual_seed(request.text["streams"])
             numpy.random.seed(request.text["streams"] % 2**32)
@@ -266,17 +267,18 @@ class _Sitting:
         return Frame("number", int(self.cls.features is not Baseline.features))
 
     def on_flops(self, request: Frame) -> Frame:
-        """A few training images -> operations per image, by the suite's own counter."""
+        """A few images -> operations from the weights to their logits, and those that took gradients."""
         from suite.measuring import Frozen, flops
 
-        return Frame("number", flops.flops_of(Frozen(self._playing()), request.tensors[0]))
+        model = self._recipe().build()
+        return Frame("number", flops.count(lambda: Frozen(self._ready(model)), request.tensors[0]))
 
     def on_untrained(self, request: Frame) -> Frame:
         """Training images -> the weights of an untrained twin, with the running statistics of these images."""
         from suite.guests.apprentice import untrained
 
         self.state = {}
-        return untrained(self._built(), request, self.told["seed"])
+        return untrained(self._ready(self._recipe().build()), request, self.told["seed"])
 
 
 def _told(error: BaseException, source: Any) -> dict[str, str]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -18,29 +19,53 @@ from suite.training import Counter
 IMAGES = 4
 
 
-def flops_per_image(model: Frozen, dataset: Dataset) -> int | None:
-    """Counts the operations of encoding and decoding one image without noise, two per multiply-add.
+@dataclass(frozen=True)
+class Coding:
+    """Operations of encoding and decoding without noise, two per multiply-add.
 
-    Args:
-        model: The frozen baseline.
-        dataset: Its first training images are what is encoded.
+    Attributes:
+        per_image: Of one image of ``IMAGES``, all told.
+        fixed: Those that a model takes before its first answer or with each, however many images there are.
+        unit: Per image, what grows with the images and takes no gradients: what a budget is reckoned in.
+    """
+
+    per_image: int
+    fixed: int = 0
+    unit: int = 0
+
+    @staticmethod
+    def of(counts: tuple[int, int], twice: tuple[int, int]) -> Coding:
+        """Tells what is fixed from what grows.
+
+        Args:
+            counts: Operations of ``IMAGES`` images, and those of them that took gradients.
+            twice: The same of twice as many, asked of a model that has not answered yet either.
+        """
+        fixed = abs(2 * counts[0] - twice[0])  # what is done once and kept may show in either
+        return Coding(counts[0] // IMAGES, fixed, max(0, counts[0] - fixed - counts[1]) // IMAGES)
+
+
+def coding(model: Frozen, dataset: Dataset) -> Coding | None:
+    """Counts what a model of the repository takes for the first training images; None where it does not get so far."""
+    counted = count(lambda: model, dataset.train.grey[:IMAGES])
+    return None if counted is None else Coding(counted[0] // IMAGES, 0, counted[0] // IMAGES)
+
+
+def count(model: Callable[[], Frozen], images: Tensor) -> tuple[int, int] | None:
+    """Counts the operations of making a model ready, encoding images (N, C, H, W) and decoding what they become.
 
     Returns:
-        The operations per image, or None where the model does not get so far.
+        All of them, and those that took gradients; None where the model does not get so far.
     """
-    return flops_of(model, dataset.train.grey[:IMAGES])
-
-
-def flops_of(model: Frozen, images: Tensor) -> int | None:
-    """Counts as ``flops_per_image`` does, on images (N, C, H, W)."""
     try:
         with Counter() as counter, global_seed("flops"), _layer_by_layer():
-            model.decode(model.means(images))
+            asked = model()
+            asked.decode(asked.means(images))
     except TrialTimeout:
         raise
     except Exception:
         return None
-    return counter.flops // len(images)
+    return counter.flops, counter.backward
 
 
 @contextlib.contextmanager

@@ -40,20 +40,22 @@ def seal(folder: Path, trained: Baseline, recipe: Recipe, grey: Tensor, meta: di
     Raises:
         ContractError: As ``prove``. Nothing is written.
     """
-    prove(trained, recipe, grey)
-    checkpoints.save(folder, trained, meta)
+    checkpoints.write(folder, prove(trained, recipe, grey), meta)
 
 
-def prove(trained: Baseline, recipe: Recipe, grey: Tensor) -> None:
+def prove(trained: Baseline, recipe: Recipe, grey: Tensor) -> dict[str, Tensor]:
     """Compares a trained model with one that is built anew and given its parameters and buffers.
 
+    Returns:
+        These: what training left, before the model was asked for anything.
+
     Raises:
-        ContractError: If that one says something else; names the group.
+        ContractError: If that one says something else, or the model changes while it answers; names what.
     """
     name, folder = type(trained).__name__, Path("checkpoint")
-    loaded = recipe.build()
+    loaded, state = recipe.build(), checkpoints.state_of(trained)
     try:
-        checkpoints.restore(loaded, checkpoints.state_of(trained), folder)
+        checkpoints.restore(loaded, state, folder)
     except checkpoints.CorruptCheckpoint as error:
         why = str(error).removeprefix(f"{folder}: ")
         raise ContractError(f"{name} says something else after save and load: {why}") from error
@@ -62,6 +64,10 @@ def prove(trained: Baseline, recipe: Recipe, grey: Tensor) -> None:
         raise ContractError(
             f"{name} says something else after save and load: {changed}; a checkpoint holds parameters and buffers"
         )
+    for part, tensor in checkpoints.state_of(trained).items():
+        if part not in state or not torch.equal(tensor.nan_to_num(), state[part].nan_to_num()):
+            raise ContractError(f"{name} changes '{part}' while it answers: what it learns, it learns in training")
+    return state
 
 
 def difference(trained: Frozen, loaded: Frozen, x: Tensor, seed: int) -> str:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from suite.data import Dataset
+    from suite.measuring.flops import Coding
     from suite.planning import Trial
 
 #: A training may cost so much of its budget before its row is marked. The loop's own steps cost 0.2 to 1.02 of it.
@@ -34,17 +35,21 @@ BESIDE = 1.0
 #: Seconds by which single steps may take longer than most, beside what ``MARGIN`` leaves: a collection of garbage, a
 #: first use of something large.
 PAUSES = 2.0
+PAUSED = {
+    "lingered_seconds": "single steps took {:.3g} s longer than most",
+    "elsewhere_seconds": "{:.3g} s passed between what is counted",
+}
 
 
 def marks(
-    trial: Trial, note: Mapping[str, Any], flops_per_image: int | None, dataset: Dataset, learns: bool, folder: Path
+    trial: Trial, note: Mapping[str, Any], coding: Coding | None, dataset: Dataset, learns: bool, folder: Path
 ) -> dict[str, str]:
     """Returns the flags of a model, each with a note that says why.
 
     Args:
         trial: What is run.
         note: What its checkpoint says of the training.
-        flops_per_image: Operations of coding one image without noise.
+        coding: Operations of coding without noise.
         dataset: What it was trained on.
         learns: Whether it has a loss.
         folder: Of its checkpoint; those of other seeds lie beside it.
@@ -56,7 +61,7 @@ def marks(
     elif learns and (same := sorted(_same_weights(note, folder.parent))):
         seeds = ", ".join(map(str, same))
         found[GIVEN_WEIGHTS] = f"{GIVEN_WEIGHTS}: trained with other seeds ({seeds}), its parameters are the same"
-    times = overspent(note, flops_per_image, trial.cells[0].budget, dataset)
+    times = overspent(note, coding, trial.cells[0].budget, dataset)
     if own := steps_of_its_own(note):
         found[OWN_TRAINING] = f"{OWN_TRAINING}: {own}"
     elif times:
@@ -74,26 +79,29 @@ def steps_of_its_own(note: Mapping[str, Any]) -> str:
         return f"gradients outside the loop's steps cost {outside / max(within, 1):.3g} times those within"
     if (share := note.get("uncounted_share", 0.0)) > HEAVIER:
         return f"steps took {share:.3g} times as long where nobody counted their operations"
-    longer, whole = note.get("lingered_seconds", 0.0), note.get("train_core_seconds") or note.get("train_seconds", 0.0)
-    if longer > (MARGIN - 1) * max(0.0, whole - longer) + PAUSES:
-        return f"single steps took {longer:.3g} s longer than most, in a training of {whole:.3g} s"
+    whole = note.get("train_core_seconds") or note.get("train_seconds", 0.0)
+    for name, told in PAUSED.items():
+        if (longer := note.get(name, 0.0)) > (MARGIN - 1) * max(0.0, whole - longer) + PAUSES:
+            return f"{told.format(longer)}, in a training of {whole:.3g} s"
     return ""
 
 
-def overspent(note: Mapping[str, Any], flops_per_image: int | None, budget: str, dataset: Dataset) -> float:
+def overspent(note: Mapping[str, Any], coding: Coding | None, budget: str, dataset: Dataset) -> float:
     """Returns how many times its budget a training cost; 0 where it kept to it, or where there is nothing to compare.
 
     An image that is presented costs its coding and twice that for the gradients. Gradients are held against that alone,
     whoever takes them. What takes none, a closed form or a clustering, has ``PASSES`` and ``COVARIANCES`` besides, and
     beside gradients ``PASSES_BESIDE``. A coding in which nothing counts is held to use each of a model's numbers once.
+    What a model does before it answers, or with every answer, however few images it is asked about, is training too.
     """
-    if "training_flops" not in note or not (coding := flops_per_image or 2 * note.get("numbers", 0)):
+    unit, fixed = (coding.unit, coding.fixed) if coding else (0, 0)
+    if "training_flops" not in note or not (unit := unit or 2 * note.get("numbers", 0)):
         return 0.0
-    images, n = max(BUDGETS[budget], note["images"]), len(dataset.train)
-    gradients = note["backward_flops"] / (2 * coding * images)
+    images, n = BUDGETS[budget], len(dataset.train)
+    gradients = (note["backward_flops"] + fixed) / (2 * unit * images)
     passes = PASSES_BESIDE * (1 + images / n) if note.get("steps") else PASSES
-    closed = n * (passes * coding + COVARIANCES * 2 * dataset.spec.pixels**2)
-    whole = note["training_flops"] / (3 * coding * images + closed)
+    closed = n * (passes * unit + COVARIANCES * 2 * dataset.spec.pixels**2)
+    whole = (note["training_flops"] + fixed) / (3 * unit * images + closed)
     return times if (times := max(gradients, whole)) > MARGIN else 0.0
 
 

@@ -61,8 +61,9 @@ def _hosted(trial: Trial, clock: Stopwatch, say: Log, walls: Containment, rooms:
         folder, guest, trial, dataset, clock, say
     )
     guest.settle(dataset.train.grey[:SETTLING])
-    cost = cost_of(guest.count(), guest.flops(dataset), note)
-    marks = effort.marks(trial, note, cost["flops_per_image"], dataset, guest.trainable, folder)
+    parameters, coding = guest.count(), guest.coding(dataset)
+    cost = cost_of(parameters, coding, note)
+    marks = effort.marks(trial, note, coding, dataset, guest.trainable, folder)
     subject = Subject(
         model=Frozen(guest),
         dataset=dataset,

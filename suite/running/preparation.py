@@ -86,18 +86,18 @@ def prepare(trial: Trial, clock: Stopwatch, say: Log) -> Prepared:
         store, (baseline, meta) = None, _on_its_way(folder, recipe, dataset, trial, clock, say)
     confirm(trial.baseline, baseline)
     subject = make_subject(baseline, recipe, dataset, cell.budget, store=store, noise=trial.noise)
-    coding = flops.flops_per_image(subject.model, dataset)
+    coding = flops.coding(subject.model, dataset)
     cost = cost_of(sum(p.numel() for p in baseline.parameters()), coding, meta)
     marks = effort.marks(trial, meta, coding, dataset, cls.loss is not training.Baseline.loss, folder)
     guest = {} if trial.baseline.built_in else {"guest": {"kind": "none"}}
     return Prepared(subject, curves_of(meta), cost, marks, guest)
 
 
-def cost_of(parameters: int, flops_per_image: int | None, note: Mapping[str, Any]) -> dict[str, Any]:
+def cost_of(parameters: int, coding: flops.Coding | None, note: Mapping[str, Any]) -> dict[str, Any]:
     """Returns what a record says of a model's cost; ``note`` stands beside its checkpoint."""
     return {
         "parameters": parameters,
-        "flops_per_image": flops_per_image,
+        "flops_per_image": coding.per_image if coding else None,
         "training_flops": note.get("training_flops"),
         "train_seconds": note["train_seconds"],
         "train_core_seconds": note.get("train_core_seconds"),
@@ -233,6 +233,7 @@ def note_of(report: TrainingReport, cell: Cell, weights: Iterable[Tensor], held:
         "outside_flops": report.outside,
         "own_steps": report.own_steps,
         "lingered_seconds": report.lingered,
+        "elsewhere_seconds": report.elsewhere,
         "uncounted_share": statistics.median(report.shares) if len(report.shares) >= effort.PAIRS else 0.0,
         "weights": effort.fingerprint(weights),
         "train_seconds": report.seconds,

@@ -6,5 +6,6 @@ from .folder import SOURCE as SOURCE
 from .lint import lint as lint
 from .packing import submit as submit
 from .verdict import Verdict as Verdict
+from .verdict import told as told
 from .verifying import Options as Options
 from .verifying import verify as verify

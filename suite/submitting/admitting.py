@@ -25,7 +25,8 @@ def admit(path: str | Path, workspace: str | Path, *, claimed: bool = False) -> 
         claimed: Take it without a verdict: its rows are marked as claimed, and not ranked.
 
     Returns:
-        What was taken, and how it stands: ``verified``, ``given weights`` or ``claimed``.
+        What was taken, and how it stands: ``verified``, ``given weights`` or ``claimed``; and if a verdict rests on a
+        model without walls.
 
     Raises:
         UserError: If the workspace has no verdict on the folder as it is now, it was refused, or its records would
@@ -34,7 +35,8 @@ def admit(path: str | Path, workspace: str | Path, *, claimed: bool = False) -> 
     submission = folder.read(Path(path))
     if claimed:
         _check_claims(submission)
-    standing = records.CLAIMED if claimed else verdict.read(submission.folder, workspace).get("standing")
+    said = {} if claimed else verdict.read(submission.folder, workspace)
+    standing = records.CLAIMED if claimed else said.get("standing")
     if standing not in records.STANDINGS:
         raise UserError(f"{path} was refused: {submission.folder / folder.VERDICT} says why")
     own = verdict.records_in(workspace, folder.hashes(submission.folder))
@@ -51,7 +53,7 @@ def admit(path: str | Path, workspace: str | Path, *, claimed: bool = False) -> 
     own_keys = {raw["key"] for raw in held} - standings.keys()  # what was run here needs nobody's word
     keys = [key for key in submission.records if key not in own_keys]
     records.write_standing(workspace, _name(submission), standing, keys, again=sorted(again), card=submission.card)
-    return merged, standing
+    return merged, standing if claimed else verdict.told(said)
 
 
 def _name(submission: Submission) -> str:

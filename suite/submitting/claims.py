@@ -17,8 +17,8 @@ from suite.version import ENGINE_VERSION
 #: Statuses that answer what a cell asked.
 ANSWERED = ("ok", "unsupported")
 
-#: How far the mean of per-image values may lie from the score that it is said to be, relatively.
-TOLERANCE = 1e-4
+#: How far the mean of per-image values may lie from the score, and their standard error from its: relatively, at all.
+CLOSE, CLOSE_ERROR = (1e-4, 1e-4), (1e-2, 1e-3)
 
 
 def objections(submission: Submission) -> list[str]:
@@ -90,8 +90,15 @@ def _values(folder: Path, raw: Mapping[str, Any]) -> Iterator[str]:
         return
     scales = (1.0, 100.0) if metric["unit"] == "%" else (1.0,)
     means = [scale * float(values.astype(np.float64).mean()) for scale in scales] if values.size else []
-    if not any(np.isclose(mean, metric["value"], rtol=TOLERANCE, atol=TOLERANCE) for mean in means):
+    fits = [scale for scale, mean in zip(scales, means, strict=False) if np.isclose(mean, metric["value"], *CLOSE)]
+    if not fits:
         yield f"the mean of its per-image values is not its {raw['primary']}"
+        return
+    error = fits[0] * float(values.astype(np.float64).std()) / values.size**0.5
+    if metric["se"] is not None and not np.isclose(error, metric["se"], *CLOSE_ERROR):
+        yield f"the standard error of its {raw['primary']} is not that of its per-image values"
+    if metric["n"] is not None and metric["n"] != values.size:
+        yield f"its {raw['primary']} is said to rest on {metric['n']} images, and has values of {values.size}"
 
 
 def _missing(rows: Iterable[Mapping[str, Any]], tasks: Mapping[str, Entry]) -> Iterator[str]:

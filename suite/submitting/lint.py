@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from suite.plugins import is_text, own_file, parse
 from suite.records import clean
+from suite.submitting.reach import ATTRIBUTES, CALLS, HARMLESS, MODULES, NEVER, OFFERED, OWN, REACHED
 
 #: Bytes of the literals of one statement, and of all files together, from which on they may hold weights or labels.
 LARGE, LARGE_TOGETHER = 1_000, 8_000
@@ -27,72 +28,6 @@ LARGE_STATEMENT, LARGE_SOURCE, LARGEST_SOURCE = 1_000, 16_000, 64_000
 #: Bytes of all different names of the files, and the fields of a syntax tree in which names stand.
 LARGE_NAMES = 16_000
 IDENTIFIERS = {"id", "attr", "arg", "name", "asname", "names", "module", "rest", "kwd_attrs"}
-
-#: Modules that reach outside what a model is given.
-MODULES = {
-    **dict.fromkeys(("inspect", "traceback", "gc", "ctypes", "_ctypes", "faulthandler"), "looks into the interpreter"),
-    **dict.fromkeys(
-        ("socket", "ssl", "http", "urllib", "requests", "httpx", "ftplib", "asyncio"), "reaches the network"
-    ),
-    **dict.fromkeys(
-        ("subprocess", "multiprocessing", "threading", "_thread", "concurrent", "signal", "pty"), "starts others"
-    ),
-    **dict.fromkeys(("importlib", "imp", "runpy", "pkgutil", "builtins", "code", "codeop"), "runs what is not read"),
-    **dict.fromkeys(("pickle", "marshal", "shelve", "dill", "joblib", "cloudpickle"), "runs what is not read"),
-    **dict.fromkeys(
-        ("os", "posix", "sys", "shutil", "tempfile", "mmap", "fcntl", "resource", "platform"), "asks the system"
-    ),
-    **dict.fromkeys(
-        ("pathlib", "io", "_io", "glob", "linecache", "zipfile", "tarfile", "sqlite3", "safetensors", "h5py"),
-        "opens files",
-    ),
-    **dict.fromkeys(("torchvision.datasets", "sklearn.datasets", "suite.data"), "reads a dataset"),
-    **dict.fromkeys(("time", "timeit", "datetime"), "reads the clock"),
-    **dict.fromkeys(("torch.utils._python_dispatch", "torch.overrides", "torch._C"), "hides operations from a count"),
-}
-
-#: Calls by name, and attributes of whatever object.
-CALLS = {
-    **dict.fromkeys(("eval", "exec", "compile", "__import__"), "runs what is not read"),
-    **dict.fromkeys(("globals", "locals", "vars", "breakpoint"), "looks into the interpreter"),
-    **dict.fromkeys(("open", "input"), "opens files"),
-}
-#: Those that no thing of a model's own is called.
-NEVER = {"eval", "exec", "__import__", "globals", "locals", "breakpoint"}
-ATTRIBUTES = {
-    **dict.fromkeys(
-        ("f_back", "f_locals", "f_globals", "gi_frame", "cr_frame", "tb_frame", "_getframe"), "looks into frames"
-    ),
-    **dict.fromkeys(
-        ("__globals__", "__code__", "__closure__", "__subclasses__", "__builtins__", "__dict__", "__getattribute__"),
-        "looks into the interpreter",
-    ),
-    **dict.fromkeys(
-        ("_python_dispatch", "_disable_current_modes", "_pop_mode", "_DisableTorchDispatch"),
-        "hides operations from a count",
-    ),
-    **dict.fromkeys(
-        ("fromfile", "from_file", "memmap", "load_file", "safe_open", "load_state_dict_from_url"), "opens files"
-    ),
-}
-
-#: What a model may take of Python's own library. Modules that are installed beside it are not listed anywhere.
-HARMLESS = set(
-    """
-    __future__ abc array base64 binascii bisect cmath collections contextlib copy csv dataclasses decimal enum fractions
-    functools hashlib heapq itertools json logging math numbers operator pprint random re statistics string struct
-    textwrap types typing unicodedata warnings weakref zlib
-    """.split()  # noqa: SIM905  # a list of words
-)
-
-#: Modules that other modules hold, so that they are reached without an import; none has a name that models give.
-REACHED = set(
-    """
-    os posix sys ctypes _ctypes subprocess builtins importlib mmap inspect threading _thread gc _io linecache timeit
-    pickle marshal shutil tempfile socket multiprocessing runpy pkgutil fcntl pathlib asyncio faulthandler sqlite3
-    cloudpickle joblib dill shelve codeop
-    """.split()  # noqa: SIM905
-)
 
 #: What a finding comes to: the source is refused, its weights were given, or a person should look.
 REFUSED, GIVEN, LOOK = "refused", "given weights", "look"
@@ -146,6 +81,13 @@ Seen = tuple[str, int, str]
 def _python(tree: ast.Module) -> Iterator[Seen]:
     yield from _module_state(tree)
     yield from _literals(tree)
+    known = {
+        alias.asname: alias.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Import)
+        for alias in node.names
+        if alias.asname
+    }
     own, called = _bound(tree), {node.func for node in ast.walk(tree) if isinstance(node, ast.Call)}
     for node in ast.walk(tree):
         if isinstance(node, ast.Import | ast.ImportFrom):
@@ -159,13 +101,13 @@ def _python(tree: ast.Module) -> Iterator[Seen]:
         elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("getattr", "setattr"):
             name = node.args[1] if len(node.args) > 1 else None
             if isinstance(name, ast.Constant) and isinstance(name.value, str):
-                yield from _attribute(ast.Attribute(node.args[0], name.value, ast.Load(), lineno=node.lineno))
+                yield from _attribute(ast.Attribute(node.args[0], name.value, ast.Load(), lineno=node.lineno), known)
             else:
                 yield LOOK, node.lineno, f"{node.func.id}() of a name that is not written out"
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
             yield from _path(node.value, node.lineno)
         elif isinstance(node, ast.Attribute):
-            yield from _attribute(node)
+            yield from _attribute(node, known)
         elif isinstance(node, ast.Global):
             yield LOOK, node.lineno, f"the state of the module is changed: global {', '.join(node.names)}"
 
@@ -180,6 +122,8 @@ def _import(node: ast.Import | ast.ImportFrom) -> Iterator[Seen]:
         top = name.partition(".")[0]
         if module:
             yield REFUSED, node.lineno, f"{module} {MODULES[module]}"
+        elif top == "suite" and name != "suite" and not name.startswith(OFFERED):
+            yield REFUSED, node.lineno, f"{name} {OWN}"
         elif top in sys.stdlib_module_names and top not in HARMLESS:
             yield REFUSED, node.lineno, f"{top} is no module that a model needs"
     if isinstance(node, ast.ImportFrom) and node.module and not node.level:  # from another that has imported it
@@ -209,10 +153,16 @@ def _path(text: str, line: int) -> Iterator[Seen]:
             yield REFUSED, line, f"'{part}' {ATTRIBUTES.get(part) or MODULES[part]}"
 
 
-def _attribute(node: ast.Attribute) -> Iterator[Seen]:
+def _attribute(node: ast.Attribute, known: Mapping[str, str]) -> Iterator[Seen]:
+    """What an attribute reaches; ``known`` tells modules by the names that the file gives them."""
     if node.attr in ATTRIBUTES:
         yield REFUSED, node.lineno, f".{node.attr} {ATTRIBUTES[node.attr]}"
     owner = node.value.id if isinstance(node.value, ast.Name) else ""
+    owner = known.get(owner, owner)
+    if (chain := f"{owner}.{node.attr}") in MODULES:  # a package that is imported holds its modules
+        yield REFUSED, node.lineno, f"{chain} {MODULES[chain]}"
+    elif owner == "suite" and chain not in OFFERED:
+        yield REFUSED, node.lineno, f"{chain} {OWN}"
     if node.attr in REACHED:  # a model's own layer may be called so
         kind = LOOK if owner == "self" else REFUSED
         yield kind, node.lineno, f".{node.attr} {MODULES[node.attr]}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ class Verdict:
         findings: What the lint saw, with file and line.
         cells: Of each cell that ran again: its name, metric, what was claimed and found, and what is tolerated.
         guests: What the new records say of how the model was contained.
+        contained: Whether all of them had walls and a filter of system calls: else a model could read test images.
         private: Of each cell on another test set: what was claimed, what was found, and the interval's half-width.
         files: File of the submission -> SHA-256, of all that the verdict speaks of.
         suite, engine, when: Who says so.
@@ -38,11 +40,17 @@ class Verdict:
     findings: list[str] = field(default_factory=list)
     cells: list[dict[str, Any]] = field(default_factory=list)
     guests: list[Any] = field(default_factory=list)
+    contained: bool = False
     private: list[dict[str, Any]] = field(default_factory=list)
     files: dict[str, str] = field(default_factory=dict, repr=False)
     suite: str = __version__
     engine: int = ENGINE_VERSION
     when: str = field(default_factory=records.now)
+
+
+def told(found: Mapping[str, Any]) -> str:
+    """Returns a verdict's standing as people read it: one that rests on a model without walls says so."""
+    return found["standing"] + ("" if found.get("contained") or found["standing"] == REFUSED else ", not contained")
 
 
 def path_in(workspace: str | Path, files: dict[str, str]) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -23,10 +24,12 @@ class CorruptCheckpoint(Exception):
     """A checkpoint that cannot be trusted: unreadable, of the wrong checksum, or not of this model."""
 
 
-#: Methods by which the suite asks a module for its parts: one of a model's own would run where no model is at work.
+#: Methods by which the suite asks a module for its parts, moves and freezes it: one of a model's own would run where no
+#: model is at work.
 BOOKKEEPING = (
     *("parameters", "named_parameters", "buffers", "named_buffers", "modules", "named_modules", "children"),
-    *("named_children", "state_dict", "load_state_dict", "_named_members"),
+    *("named_children", "state_dict", "load_state_dict", "_save_to_state_dict", "_load_from_state_dict"),
+    *("_named_members", "requires_grad_", "zero_grad", "to", "apply", "_apply"),
 )
 
 
@@ -34,7 +37,8 @@ def check_storable(module: nn.Module) -> None:
     """Checks that parameters and buffers of known shapes can be all that a module carries.
 
     Raises:
-        ContractError: If a part of it is lazy, TorchScript, has extra state or bookkeeping of its own; names the part.
+        ContractError: If a part of it is lazy, TorchScript, has extra state, bookkeeping of its own, or tensors that
+            are none of torch's plain ones; names the part.
     """
     for path, part in module.named_modules():
         where = f"{type(module).__name__}: '{path}' ({type(part).__name__})" if path else type(module).__name__
@@ -43,12 +47,21 @@ def check_storable(module: nn.Module) -> None:
         if type(part).get_extra_state is not nn.Module.get_extra_state:
             raise ContractError(f"{where} has extra state, which a checkpoint cannot hold; keep it in buffers")
         for name in BOOKKEEPING:
-            if getattr(type(part), name) is not getattr(nn.Module, name) or name in vars(part):
+            if name in vars(part) or not _of_torch(next(c for c in type(part).__mro__ if name in vars(c))):
                 raise ContractError(
                     f"{where} has a '{name}' of its own: it says what a model is made of, and is torch's"
                 )
+        for name, tensor in (*part._parameters.items(), *part._buffers.items()):
+            if tensor is not None and type(tensor) not in (Tensor, nn.Parameter) and not is_lazy(tensor):
+                raise ContractError(f"{where}: '{name}' is a {type(tensor).__name__}; a checkpoint holds plain tensors")
         if any(map(is_lazy, (*part._parameters.values(), *part._buffers.values()))):
             raise ContractError(f"{where} is lazy, and a checkpoint needs its shapes beforehand; give the sizes")
+
+
+def _of_torch(cls: type) -> bool:
+    """Whether a class is torch's own, and not one that is called so."""
+    module = sys.modules.get(cls.__module__)
+    return cls.__module__.partition(".")[0] == "torch" and getattr(module, cls.__qualname__, None) is cls
 
 
 def save(folder: Path, baseline: nn.Module, meta: Mapping[str, Any]) -> None:

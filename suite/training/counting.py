@@ -8,6 +8,7 @@ import random
 import statistics
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from time import process_time
 from typing import Any
 
 import torch
@@ -132,9 +133,13 @@ class Effort:
         flops: Operations of an earlier part of the same training.
         backward: Those of them that computed gradients.
         outside: Those of these that no step of the loop asked for.
+
+    Attributes:
+        seconds: Core-seconds of what was counted apart, and of the loop's steps, since this object was made.
     """
 
     def __init__(self, flops: float = 0.0, backward: float = 0.0, outside: float = 0.0) -> None:
+        self.seconds = 0.0
         self._flops, self._backward, self.outside = flops, backward, outside
         self._steps, self._sample = 0, _Sample()
 
@@ -155,8 +160,10 @@ class Effort:
     @contextlib.contextmanager
     def apart(self) -> Iterator[None]:
         """Adds what the block costs, which is no step of the loop."""
+        began = process_time()
         with Counter() as counter:
             yield
+        self.seconds += process_time() - began
         self._flops += counter.flops
         self._backward += counter.backward
         self.outside += counter.backward

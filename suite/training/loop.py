@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import random
 import shutil
-import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
+from time import perf_counter, process_time
 from typing import Any
 
 import numpy as np
@@ -91,7 +91,8 @@ class _Run:
         self.baseline, self.dataset, self.seed, self.precision = baseline, dataset, seed, precision
         self.labels = type(baseline).supervision != "none"  # the class's word, which its text was held against
         self.images = len(dataset.train)
-        self.batch = min(baseline.batch_size, self.images)
+        self.batch = min(_plain(baseline, "batch_size", int), self.images)
+        self.rate = _plain(baseline, "learning_rate", int, float)
         self.per_epoch = self.images // self.batch  # what is left over waits for the next permutation
         self.device = dataset.train.grey.device
         self.adam: Adam | None = None
@@ -99,13 +100,13 @@ class _Run:
         self.paused = False
         self.done = TrainingReport()
         self.effort = Effort()
-        self.began = time.perf_counter(), time.process_time()
+        self.began = perf_counter(), process_time(), 0.0
         parameters = [p for p in baseline.parameters() if p.requires_grad]
         trains = bool(parameters) and type(baseline).loss is not Baseline.loss
         self.steps = max(1, budget // self.batch) if trains else 0
         if trains:
             fused = self.device.type in {"cpu", "cuda"} and all(p.is_floating_point() for p in parameters)
-            self.adam = Adam(parameters, baseline.learning_rate, fused)
+            self.adam = Adam(parameters, self.rate, fused)
             self.feed = Feed(dataset, baseline.trains_on, self.labels, self.batch)
 
     def fit(self) -> None:
@@ -124,7 +125,7 @@ class _Run:
 
     def epochs(self, resume: Path | None, report: Callable[[dict[str, Any]], None] | None, until: int) -> None:
         """Takes all epochs that are still to come, or those up to so many images."""
-        saved, stop, adam = time.perf_counter(), False, self.adam
+        saved, stop, adam = perf_counter(), False, self.adam
         while adam is not None and self.done.steps < self.steps and not stop and self.done.images < until:
             self._seed_epoch()
             means = self._steps(adam)
@@ -133,9 +134,9 @@ class _Run:
             self._tick()
             if report:
                 report(self._progress() | means)
-            if resume and not stop and self.done.steps < self.steps and time.perf_counter() - saved > SAVE_SECONDS:
+            if resume and not stop and self.done.steps < self.steps and perf_counter() - saved > SAVE_SECONDS:
                 self.save(resume, adam)
-                saved = time.perf_counter()
+                saved = perf_counter()
         self.paused = adam is not None and self.done.steps < self.steps and not stop
         if resume and self.paused and adam is not None:
             self.save(resume, adam)
@@ -149,17 +150,23 @@ class _Run:
         first = self.done.steps
         steps = range(first, min(first + self.per_epoch, self.steps))
         feed = self.feed.epoch(self.seed, self.epoch, steps, self.steps)
-        watched, took = sample(len(steps)), list[float]()
+        watched, took, began = sample(len(steps)), list[float](), process_time()
+        before = began
         for i, (batch, counted) in enumerate(zip(feed, self.effort.steps(len(steps)), strict=True)):
-            dry = 0.0
             if counted:
+                beside = process_time()
                 with dry_run(self.baseline), self.effort.sampling():
                     dry = self._gradients(adam, copied(batch), Terms(first + i))
-            took.append(self._gradients(adam, copied(batch), terms_of_epoch, i in watched))
-            if dry:
-                self.done.shares.append(took[-1] / dry)
-            adam.lr = self.baseline.learning_rate * min(1.0, (1.0 - batch.progress) / ANNEAL)
+                before += process_time() - beside
+            seconds = self._gradients(adam, copied(batch), terms_of_epoch, i in watched)
+            if counted and dry:
+                self.done.shares.append(seconds / dry)
+            adam.lr = self.rate * min(1.0, (1.0 - batch.progress) / ANNEAL)
             adam.step()
+            now = process_time()
+            took.append(now - before)
+            before = now
+        self.effort.seconds += process_time() - began
         means_of_epoch = terms_of_epoch.close()
         if type(self.baseline).monitor is not Baseline.monitor:
             with self.effort.apart(), self._watching(adam, True):
@@ -173,14 +180,14 @@ class _Run:
 
     def _gradients(self, adam: Adam, batch: Batch, kept: Terms, watched: bool = False) -> float:
         """Asks for a batch's loss, keeps its terms and leaves its gradients; returns the core-seconds that it took."""
-        began = time.process_time()
+        began = process_time()
         with self._autocast(), self._labels_explained(), self._watching(adam, watched):
             terms = self.baseline.loss(batch)
         kept.add(terms, self.batch)
         loss = terms["loss"]
         adam.zero_grad()
         loss.mean(dtype=torch.promote_types(loss.dtype, torch.float32)).backward()
-        return time.process_time() - began
+        return process_time() - began
 
     @contextmanager
     def _watching(self, adam: Adam, watched: bool) -> Iterator[None]:
@@ -224,9 +231,11 @@ class _Run:
         np.random.seed(state % 2**32)
 
     def _tick(self) -> None:
-        now = time.perf_counter(), time.process_time()
-        self.done.seconds += now[0] - self.began[0]
-        self.done.core_seconds += now[1] - self.began[1]
+        now = perf_counter(), process_time(), self.effort.seconds
+        seconds, core_seconds, known = (a - b for a, b in zip(now, self.began, strict=True))
+        self.done.seconds += seconds
+        self.done.core_seconds += core_seconds
+        self.done.elsewhere += core_seconds - known
         self.began = now
         self.done.flops, self.done.backward = round(self.effort.flops), round(self.effort.backward)
         self.done.outside = round(self.effort.outside)
@@ -269,9 +278,20 @@ class _Run:
         self.epoch = meta["epoch"]
         curves = {name: [(int(s), float(v)) for s, v in points] for name, points in meta["curves"].items()}
         counted = {name: meta.get(name, 0) for name in ("flops", "backward", "outside")}
-        also = {name: meta.get(name, 0) for name in ("core_seconds", "own_steps", "lingered")} | {
-            "shares": meta.get("shares", [])
-        }
+        also = {name: meta.get(name, 0) for name in ("core_seconds", "own_steps", "lingered", "elsewhere")}
+        also["shares"] = meta.get("shares", [])
         self.done = TrainingReport(meta["steps"], meta["images"], meta["seconds"], curves, **counted, **also)
         self.effort = Effort(**counted)
         return True
+
+
+def _plain(baseline: Baseline, name: str, *types: type) -> Any:
+    """Returns a number that a model says of itself, once and for all: it is asked while nobody looks.
+
+    Raises:
+        ContractError: If it is of a class of its own.
+    """
+    value = getattr(baseline, name)
+    if type(value) not in types:
+        raise ContractError(f"{name} is a plain number, not a {type(value).__name__}")
+    return value

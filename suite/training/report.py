@@ -21,6 +21,7 @@ class TrainingReport:
         own_steps: In how many of the losses that were watched, a sample, the weights had changed: steps of its own.
         shares: Of each step that was counted, how long it took where nobody counted, as a share of its dry run's time.
         lingered: Core-seconds by which single steps took longer than most do, as ``counting.lingered``.
+        elsewhere: Core-seconds between all that is counted or is a step of the loop.
     """
 
     steps: int = 0
@@ -33,6 +34,7 @@ class TrainingReport:
     outside: int = 0
     own_steps: int = 0
     lingered: float = 0.0
+    elsewhere: float = 0.0
     shares: list[float] = field(default_factory=list)
 
     @property

@@ -53,11 +53,12 @@ class Terms:
         self.rows.clear()
 
     def _check(self, terms: dict[str, Tensor], n: int) -> None:
-        if not isinstance(terms, dict) or "loss" not in terms:
+        # Exactly these types: what a class of a model's own does would be done where no model is at work.
+        if type(terms) is not dict or "loss" not in terms:
             raise ContractError("loss: expected a dict of named terms with 'loss' among them")
         for name, value in terms.items():
-            if not isinstance(value, Tensor) or value.shape != (n,):
-                found = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
+            if type(value) is not Tensor or value.shape != (n,):
+                found = tuple(value.shape) if type(value) is Tensor else type(value).__name__
                 raise ContractError(f"loss['{name}']: expected shape ({n},), one value per image, found {found}")
         if self.names and self.names != tuple(terms):
             raise ContractError(f"loss: its terms changed from {', '.join(self.names)} to {', '.join(terms)}")

@@ -89,7 +89,7 @@ def test_cells_that_no_maintainer_ran_again_are_ranked_beyond_the_tolerance_alon
     assert compared["better"] == "m0"
     assert compared["board"] == "tied"
     assert "not all was run again: 2.7 nats may be claimed" in compared["note"]
-    assert row["notes"] == ("nats: 2 of 3 seeds stand as claimed; a difference counts from where it exceeds 2.7 nats",)
+    assert row["notes"] == ("nats: 2 of 3 seeds stand as claimed; a lead counts from where it exceeds 2.7 nats",)
 
     store.write_standing(tmp_path, "m0", store.VERIFIED, keys, again=keys)
     assert places(board(load_records(tmp_path)))["m0"] == (1, 1)
@@ -107,7 +107,7 @@ def test_seeds_that_no_maintainer_ran_carry_a_model_no_further_than_his_runs_do(
     store.write_standing(tmp_path, "m0", store.VERIFIED, keys, again=[])
     table = board(load_records(tmp_path))
     assert places(table)["m0"] == (1, 3)
-    assert cell(table, "m0")["notes"] == ("nats: 4 of 4 seeds stand as claimed; no difference counts",)
+    assert cell(table, "m0")["notes"] == ("nats: 4 of 4 seeds stand as claimed; no lead counts",)
 
 
 def test_the_board_leaves_the_records_as_they_were() -> None:

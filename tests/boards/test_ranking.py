@@ -9,6 +9,8 @@ import pandas as pd
 import pytest
 
 from suite.boards.board import board
+from suite.boards.frame import frame
+from suite.records import VERIFIED
 from tests.boards.reading import SPREAD, around, cell, places
 from tests.factories import record, records
 
@@ -96,6 +98,23 @@ def test_a_file_that_is_called_as_another_is_does_not_become_of_its_family() -> 
         return {row.model: (row.overall, row.overall_best, row.overall_worst) for row in table.itertuples()}
 
     assert overall("a") == overall("new")
+
+
+def test_a_file_from_outside_is_one_family_whatever_its_classes_call_theirs() -> None:
+    models = {"a": (1.0, 90.0, 1.0), "b": (5.0, 80.0, 9.0)}
+    clones = {f"c{i}": (2.0 + i / 8, 85.0, 5.0) for i in range(4)}
+
+    def overall(**values: tuple[float, ...]) -> dict[str, float]:
+        rows = official(**models, **values)
+        for raw in rows:
+            if raw["baseline"] in clones:
+                raw["ingredients"]["checkpoint"]["baseline"] = {"class": raw["baseline"], "clones.py": "one file"}
+        standings = {raw["key"]: VERIFIED for raw in rows if raw["baseline"] in clones}
+        table = board(frame(rows, standings=standings)).drop_duplicates("model").set_index("model")
+        return table["overall"].to_dict()
+
+    one, four = overall(c0=clones["c0"]), overall(**clones)
+    assert {model: four[model] for model in models} == {model: one[model] for model in models}
 
 
 def test_a_model_that_lacks_an_official_cell_is_listed_last_and_has_no_overall_place() -> None:

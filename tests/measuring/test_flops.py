@@ -14,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from suite import training
 from suite.contract import Baseline, DataSpec
 from suite.errors import TrialTimeout
-from suite.measuring.flops import IMAGES, flops_per_image
+from suite.measuring.flops import IMAGES, Coding, coding, count
 from suite.measuring.trust import Frozen
 from suite.seeds import global_seed
 from tests.models import builtin, digits, subject_of
@@ -45,7 +45,8 @@ class Inferring(Layers):
 
 @pytest.mark.parametrize("cls", [Layers, Inferring])
 def test_a_multiply_add_is_two_operations(cls: type[Baseline]) -> None:
-    assert flops_per_image(subject_of(cls).model, digits()) == 2 * (5 * 9 * 14 * 14 + 5 * 14 * 14 * 784)
+    operations = 2 * (5 * 9 * 14 * 14 + 5 * 14 * 14 * 784)
+    assert coding(subject_of(cls).model, digits()) == Coding(operations, 0, operations)
 
 
 @pytest.mark.parametrize("name", ["copy", "pca", "vae", "conv_vae", "bernoulli_mixture", "swwae", "vunet", "acn"])
@@ -53,12 +54,57 @@ def test_the_figures_are_those_of_torchs_own_counter(name: str) -> None:
     model = subject_of(builtin(name)).model
     with FlopCounterMode(display=False) as counter, global_seed("flops"):
         model.decode(model.means(digits().train.grey[:IMAGES]))
-    assert flops_per_image(model, digits()) == counter.get_total_flops() // IMAGES
+    found = coding(model, digits())
+    assert found is not None
+    assert found.per_image == counter.get_total_flops() // IMAGES
     assert (counter.get_total_flops() > 0) == (name != "copy")
 
 
 def test_what_cannot_be_counted_is_none() -> None:
-    assert flops_per_image(Frozen(training.Recipe(Baseline, digits().spec).build()), digits()) is None
+    assert coding(Frozen(training.Recipe(Baseline, digits().spec).build()), digits()) is None
+
+
+class Studious(Layers):
+    """Learns before its first answer, from what it keeps; ``once`` for a whole process, however often it is made."""
+
+    once, done = False, 0
+
+    def encode(self, x: Tensor) -> dict[str, Any]:
+        if not (Studious.done if self.once else hasattr(self, "studied")):
+            self.studied = Studious.done = 1
+            (torch.ones(100, 100) @ torch.ones(100, 100)).sum()
+        return super().encode(x)
+
+
+class Refining(Layers):
+    """Follows gradients for every image."""
+
+    def decode(self, values: Any) -> Tensor:
+        with torch.enable_grad():
+            z = values["z"].clone().requires_grad_()
+            z = z - torch.autograd.grad(super().decode({"z": z}).sum(), z)[0]
+        return super().decode({"z": z})
+
+
+@pytest.mark.parametrize("once", [False, True])
+def test_what_is_done_before_the_first_answer_is_told_from_what_grows_with_the_images(once: bool) -> None:
+    Studious.once, Studious.done = once, 0
+    images, spec = digits().train.grey, digits().spec
+    counts = [count(lambda: Frozen(training.Recipe(Studious, spec).build()), images[:n]) for n in (IMAGES, 2 * IMAGES)]
+    first, second = counts
+    assert first is not None and second is not None
+    found = Coding.of(first, second)
+    assert found.fixed == (2 * 2 * 100**3 if once else 2 * 100**3)
+    assert found.unit == 2 * (5 * 9 * 14 * 14 + 5 * 14 * 14 * 784) - once * 2 * 100**3 // IMAGES  # never more
+
+
+def test_gradients_at_an_answer_are_no_unit_of_a_budget() -> None:
+    images, spec = digits().train.grey, digits().spec
+    one, two = (count(lambda: Frozen(training.Recipe(Refining, spec).build()), images[:n]) for n in (IMAGES, 8))
+    assert one is not None and two is not None
+    decoder = 2 * 5 * 14 * 14 * 784
+    assert Coding.of(one, two).per_image == 2 * 5 * 9 * 14 * 14 + 3 * decoder
+    assert Coding.of(one, two).unit == 2 * 5 * 9 * 14 * 14 + 2 * decoder
 
 
 def test_a_timeout_is_not_taken_for_a_failure_to_count() -> None:
@@ -67,15 +113,15 @@ def test_a_timeout_is_not_taken_for_a_failure_to_count() -> None:
             raise TrialTimeout(1.0)
 
     with pytest.raises(TrialTimeout):
-        flops_per_image(Frozen(training.Recipe(Late, digits().spec).build()), digits())
+        coding(Frozen(training.Recipe(Late, digits().spec).build()), digits())
 
 
 def test_training_and_counting_leave_torchs_compiler_unloaded() -> None:
     code = """
 import sys
 from tests.models import builtin, digits, subject_of
-from suite.measuring.flops import flops_per_image
-assert flops_per_image(subject_of(builtin("vae"), "smoke").model, digits()) > 0
+from suite.measuring.flops import coding
+assert coding(subject_of(builtin("vae"), "smoke").model, digits()).per_image > 0
 print(*{"torch._dynamo", "torch._inductor", "sympy"} & sys.modules.keys())
 """
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)

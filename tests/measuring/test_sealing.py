@@ -147,6 +147,22 @@ def test_a_model_that_keeps_something_elsewhere_is_named_and_not_sealed(
     assert not list(tmp_path.iterdir())
 
 
+class Studious(Plain):
+    """Learns from what it keeps when it is first asked, and then keeps it no longer."""
+
+    def encode(self, x: Tensor) -> Latents:
+        if not self.training and float(self.mean.sum()):
+            self.decoder.weight.data.mul_(2)
+            self.mean = torch.zeros_like(self.mean)
+        return super().encode(x)
+
+
+def test_a_model_that_learns_while_it_answers_is_not_sealed(tmp_path: Path) -> None:
+    with pytest.raises(ContractError, match=r"Studious changes '(mean|decoder.weight)' while it answers"):
+        seal(tmp_path, *trained(Studious), digits().train.grey, {})
+    assert not list(tmp_path.iterdir())
+
+
 def test_few_images_are_shown_and_an_alarm_that_rings_meanwhile_is_heard(tmp_path: Path) -> None:
     seen: list[int] = []
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 import torch
 
 from suite import training
-from suite.measuring.flops import flops_per_image
+from suite.measuring.flops import Coding, coding
 from suite.planning.selection import Selection
 from suite.running import effort, preparation
 from suite.running.executor import Execution
@@ -172,12 +173,15 @@ def test_no_model_of_the_repository_exceeds_its_budget(name: str) -> None:
     note = {"images": report.images, "training_flops": report.flops, "backward_flops": report.backward}
     note |= {"steps": report.steps, "outside_flops": report.outside, "own_steps": report.own_steps}
     note |= {"train_seconds": report.seconds, "lingered_seconds": report.lingered}
+    note |= {"elsewhere_seconds": report.elsewhere}
     assert effort.steps_of_its_own(note) == ""
-    coding = flops_per_image(subject_of(cls, **recipe.params).model, digits())
-    assert effort.overspent(note, coding, "smoke", digits()) == 0
-    if coding:
+    coded = coding(subject_of(cls, **recipe.params).model, digits())
+    assert coded is not None
+    assert effort.overspent(note, coded, "smoke", digits()) == 0
+    if coded.unit:
+        assert effort.overspent(note, replace(coded, fixed=10**13), "smoke", digits()) > effort.MARGIN
         note["training_flops"] += 10**13
-        assert effort.overspent(note, coding, "smoke", digits()) > effort.MARGIN
+        assert effort.overspent(note, coded, "smoke", digits()) > effort.MARGIN
 
 
 @pytest.mark.parametrize(
@@ -195,16 +199,20 @@ def test_training_beside_the_loop_is_marked_whatever_coding_costs(outside: int, 
 
 
 @pytest.mark.parametrize(
-    ("whole", "longer", "told"),
+    ("whole", "longer", "marked"), [(3.0, 2.1, False), (3.0, 2.3, True), (100.0, 16.0, False), (500.0, 400.0, True)]
+)
+@pytest.mark.parametrize(
+    ("name", "told"),
     [
-        (3.0, 2.1, ""),
-        (3.0, 2.3, "single steps took 2.3 s longer than most, in a training of 3 s"),
-        (100.0, 16.0, ""),
-        (500.0, 400.0, "single steps took 400 s longer than most, in a training of 500 s"),
+        ("lingered_seconds", "single steps took {:.3g} s longer than most, in a training of {:.3g} s"),
+        ("elsewhere_seconds", "{:.3g} s passed between what is counted, in a training of {:.3g} s"),
     ],
 )
-def test_a_training_within_single_steps_is_marked(whole: float, longer: float, told: str) -> None:
-    note = {"train_seconds": 2 * whole, "train_core_seconds": whole, "lingered_seconds": longer}
+def test_a_training_within_single_steps_or_between_them_is_marked(
+    name: str, told: str, whole: float, longer: float, marked: bool
+) -> None:
+    note = {"train_seconds": 2 * whole, "train_core_seconds": whole, name: longer}
+    told = told.format(longer, whole) if marked else ""
     assert effort.steps_of_its_own(note) == told
     assert effort.steps_of_its_own(note | {"train_seconds": whole, "train_core_seconds": None}) == told
 
@@ -216,23 +224,27 @@ def test_a_step_that_takes_longer_where_nobody_counts_is_marked() -> None:
 
 
 def test_closed_forms_are_granted_to_models_without_a_loss_alone() -> None:
-    coding = 1_000_000
-    note = {"images": 1_024, "training_flops": 80 * coding * len(digits().train), "backward_flops": 0}
-    assert effort.overspent(note | {"steps": 0}, coding, "smoke", digits()) == 0
-    assert effort.overspent(note | {"steps": 8}, coding, "smoke", digits()) > 5
+    coded = Coding(1_000_000, 0, 1_000_000)
+    note = {"training_flops": 80 * coded.unit * len(digits().train), "backward_flops": 0}
+    assert effort.overspent(note | {"steps": 0}, coded, "smoke", digits()) == 0
+    assert effort.overspent(note | {"steps": 8}, coded, "smoke", digits()) > 5
 
 
 def test_a_coding_in_which_nothing_counts_is_measured_by_what_the_model_holds() -> None:
     note = {"images": 1_024, "steps": 8, "training_flops": 10**12, "backward_flops": 10**11, "numbers": 400_000}
-    assert effort.overspent(note, 0, "smoke", digits()) > 10
-    assert effort.overspent(note | {"training_flops": 10**9, "backward_flops": 10**8}, 0, "smoke", digits()) == 0
+    for coded in (Coding(0), None):
+        assert effort.overspent(note, coded, "smoke", digits()) > 10
+        little = note | {"training_flops": 10**9, "backward_flops": 10**8}
+        assert effort.overspent(little, coded, "smoke", digits()) == 0
 
 
 @pytest.mark.parametrize(("share", "marked"), [(1.19, False), (1.21, True)])
 def test_a_fifth_more_than_the_budget_is_the_limit(share: float, marked: bool) -> None:
     gradients = 2 * 1_000 * 1_024 * share
     note = {"images": 1_024, "training_flops": 1.5 * gradients, "backward_flops": gradients}
-    assert bool(effort.overspent(note, 1_000, "smoke", digits())) is marked
+    assert bool(effort.overspent(note, Coding(1_000, 0, 1_000), "smoke", digits())) is marked
+    # Images that a training says it had are its own word: the budget is not.
+    assert bool(effort.overspent(note | {"images": 10**6}, Coding(1_000, 0, 1_000), "smoke", digits())) is marked
 
 
 def test_the_clock_of_a_process_that_a_model_forked_is_no_time() -> None:
@@ -242,7 +254,7 @@ def test_the_clock_of_a_process_that_a_model_forked_is_no_time() -> None:
 
 
 def test_a_checkpoint_of_before_the_counting_is_not_judged() -> None:
-    assert effort.overspent({"images": 1_024}, 1_000, "smoke", digits()) == 0
+    assert effort.overspent({"images": 1_024}, Coding(1_000, 0, 1_000), "smoke", digits()) == 0
 
 
 def test_equal_tensors_have_one_fingerprint_and_other_shapes_another() -> None:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
+import numpy as np
 import pytest
 
 from suite.errors import UserError
 from suite.measuring import tolerated
-from suite.submitting import admitting, folder, verifying
+from suite.submitting import Verdict, admitting, claims, folder, verdict, verifying
 from suite.submitting.folder import Submission
 from tests.factories import record
 
@@ -70,6 +72,59 @@ def test_what_was_trained_on_the_same_machine_is_held_to_the_last_digit(name: st
     here = record()
     assert not verifying._trained_elsewhere(here, record())
     assert verifying._trained_elsewhere(here, record(env={**here["env"], name: other}))
+
+
+def test_another_processor_is_believed_only_where_every_cell_runs_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both it and the seeds that tell how far it may lead are claims: a submitter could choose what is tolerated."""
+    rows = [record(seed=seed, value=value) for seed, value in enumerate((100.0, 140.0, 180.0))]
+    submission = cast(Submission, SimpleNamespace(records={raw["key"]: raw for raw in rows}))
+    again = record(value=130.0) | {"key": rows[0]["key"]}
+    again["env"] = again["env"] | {"cpu": "another"}
+    monkeypatch.setattr(verifying, "_run", lambda *_: None)
+    monkeypatch.setattr(verifying.records, "read_keys", lambda *_: {again["key"]: again})
+
+    def reasons(every: bool) -> list[str]:
+        found = Verdict()
+        verifying._again(submission, rows[:1], verifying.Options(), found, tempfile.gettempdir(), every)
+        return found.reasons
+
+    assert reasons(every=True) == []
+    first, hint = reasons(every=False)
+    assert "nats is claimed to be 100 and was 130" in first
+    assert "run every cell again with --cells 0" in hint
+
+
+@pytest.mark.parametrize(
+    ("guests", "contained"),
+    [
+        ([{"kind": "contained", "filter": True}], True),
+        ([{"kind": "contained", "filter": True}, {"kind": "processes", "filter": True}], False),
+        ([{"kind": "contained", "filter": False}], False),
+        ([None], False),
+    ],
+)
+def test_a_verdict_on_a_model_without_walls_says_so(guests: list[Any], contained: bool) -> None:
+    assert all(map(verifying._had_walls, guests)) is contained
+    assert verdict.told({"standing": "verified", "contained": contained}) == (
+        "verified" if contained else "verified, not contained"
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({}, ""),
+        ({"se": 0.0}, "the standard error of its nats is not that of its per-image values"),
+        ({"n": 3}, "its nats is said to rest on 3 images, and has values of 400"),
+        ({"value": 90.0}, "the mean of its per-image values is not its nats"),
+    ],
+)
+def test_a_score_is_as_sure_as_its_values(monkeypatch: pytest.MonkeyPatch, change: Any, sentence: str) -> None:
+    values = np.random.default_rng(0).normal(100.0, 2.0, 400)
+    raw = record(values=True)
+    raw["metrics"]["nats"] |= {"value": float(values.mean()), "se": float(values.std()) / 20, "n": 400} | change
+    monkeypatch.setattr(claims.records, "load_values", lambda *_: {"nats": values})
+    assert list(claims._values(Path(), raw)) == [sentence] * bool(sentence)
 
 
 def test_a_mark_that_the_record_has_too_is_no_difference_whatever_its_number() -> None:

@@ -17,11 +17,12 @@ from torch.utils._python_dispatch import _get_current_dispatch_mode_stack
 from suite import data, training
 from suite.contract import Baseline, Batch, DataSpec, TrainSet
 from suite.errors import ContractError
-from suite.measuring.flops import flops_of
+from suite.measuring.flops import count
 from suite.measuring.trust import Frozen
-from suite.running.effort import HEAVIER
-from suite.training import counting
+from suite.running.effort import HEAVIER, PAUSES
+from suite.training import checkpoints, counting
 from suite.training.counting import Counter, Effort
+from suite.training.terms import Terms
 
 #: Of a linear layer of 784 x 4 on one image.
 LAYER = 2 * 784 * 4
@@ -265,9 +266,9 @@ def test_a_transformer_codes_as_dearly_as_it_trains() -> None:
 
     model = Attending(data.load("digits").spec).eval()
     images = data.load("digits").train.grey[:4]
-    coded = flops_of(Frozen(model), images)
+    coded = count(lambda: Frozen(model), images)
     assert coded is not None
-    assert coded > 2 * 28 * (4 * 28 * 28 + 2 * 28 * 56)  # projections and feed-forward of each of 28 rows
+    assert coded[0] > 2 * 28 * (4 * 28 * 28 + 2 * 28 * 56)  # projections and feed-forward of each of 28 rows
 
 
 class Busy(Linear):
@@ -298,6 +299,48 @@ def test_a_model_keeps_torchs_bookkeeping(digits: data.Dataset) -> None:
             vars(self)["named_parameters"] = lambda: []
             return super().loss(batch)
 
-    for cls in (Listing, Late):
-        with pytest.raises(ContractError, match=f"{cls.__name__} has a 'named_parameters' of its own"):
+    class Freezing(Linear):
+        def requires_grad_(self, requires_grad: bool = True) -> Any:
+            return super().requires_grad_(requires_grad)
+
+    for cls, name in ((Listing, "named_parameters"), (Late, "named_parameters"), (Freezing, "requires_grad_")):
+        with pytest.raises(ContractError, match=f"{cls.__name__} has a '{name}' of its own"):
             trained(cls, digits)
+
+
+def test_layers_of_torchs_own_keep_their_ways_and_what_is_called_as_they_are_does_not(digits: data.Dataset) -> None:
+    linear = Linear(digits.spec)
+    linear.rows = nn.LSTM(4, 4)  # has an '_apply' of its own
+    linear.norm = nn.utils.parametrizations.spectral_norm(nn.Linear(4, 4))
+    checkpoints.check_storable(linear)
+    linear.rows = type("LSTM", (nn.Module,), {"_apply": nn.LSTM._apply, "__module__": "torch.nn.modules.rnn"})()
+    with pytest.raises(ContractError, match=r"'rows' .* has a '_apply' of its own"):
+        checkpoints.check_storable(linear)
+
+
+def test_a_tensor_of_a_models_own_kind_runs_nothing_where_the_suite_reads_it(digits: data.Dataset) -> None:
+    class Watching(Tensor):
+        pass
+
+    class Holding(Linear):
+        def __init__(self, spec: DataSpec) -> None:
+            super().__init__(spec)
+            self.register_buffer("seen", torch.ones(3).as_subclass(Watching))
+
+    with pytest.raises(ContractError, match="'seen' is a Watching; a checkpoint holds plain tensors"):
+        trained(Holding, digits)
+
+
+def test_time_between_steps_and_what_is_counted_is_told(digits: data.Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    honest = trained(Linear, digits)[1]
+    assert honest.elsewhere < max(0.2 * honest.core_seconds, PAUSES)
+    close = Terms.close
+
+    def long(terms: Terms) -> dict[str, float]:
+        until = time.process_time() + 0.5
+        while time.process_time() < until:
+            pass
+        return close(terms)
+
+    monkeypatch.setattr(Terms, "close", long)
+    assert trained(Linear, digits)[1].elsewhere > honest.elsewhere + 0.9  # of two epochs

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections import OrderedDict
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -412,12 +413,30 @@ def test_weights_broken_by_the_last_step_end_training_too(digits: data.Dataset) 
         (lambda loss: {"nats": loss}, r"expected a dict .* with 'loss'"),
         (lambda loss: {"loss": loss.mean()}, r"loss\['loss'\]: expected shape \(120,\), .* found \(\)"),
         (lambda loss: {"loss": loss, "kl": 3.0}, r"loss\['kl'\]: .* found float"),
+        (lambda loss: OrderedDict(loss=loss), r"expected a dict .* with 'loss'"),
+        (lambda loss: {"loss": loss, "kl": nn.Parameter(loss.detach())}, r"loss\['kl'\]: .* found Parameter"),
     ],
 )
 def test_a_loss_that_breaks_the_contract_says_what_was_found(digits: data.Dataset, terms: Any, message: str) -> None:
     odd = type("Odd", (Small,), {"loss": lambda self, batch: terms(Small.loss(self, batch)["loss"])})
     with pytest.raises(ContractError, match=message):
         trained(digits, odd)
+
+
+@pytest.mark.parametrize("name", ["learning_rate", "batch_size"])
+def test_a_number_that_a_model_says_of_itself_is_a_plain_one(digits: data.Dataset, name: str) -> None:
+    """What a class of its own does when it is multiplied would be done between two steps, where nobody looks."""
+    kind = type("Rate", (float if name == "learning_rate" else int,), {})
+    with pytest.raises(ContractError, match=f"{name} is a plain number, not a Rate"):
+        trained(digits, type("Odd", (Small,), {name: kind(1)}))
+
+
+def test_the_learning_rate_is_asked_for_once(digits: data.Dataset) -> None:
+    class Changing(Small):
+        def begin(self, train: Any) -> None:
+            self.learning_rate = torch.nan
+
+    trained(digits, Changing)
 
 
 @pytest.mark.parametrize(
