@@ -7,7 +7,7 @@ models established as better, and at most n - the number established as worse.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,14 +67,22 @@ def overall(
     ]
     found = step_down(tests) if m > 1 else [np.zeros((len(counting),) * 2, dtype=bool) for _ in columns]
     means, best, worst = np.zeros(len(counting)), np.zeros(len(counting), np.int64), np.zeros(len(counting), np.int64)
+    for chosen, told in steads(families, counting):
+        among = [better[np.ix_(chosen, chosen)] for better in found]
+        middle = np.mean([np.sum(places(better), axis=0) / 2 for better in among], axis=0)
+        first, last = places(above(among))
+        means[chosen[told]], best[chosen[told]], worst[chosen[told]] = middle[told], first[told], last[told]
+    return means, best, worst
+
+
+def steads(families: Sequence[str], counting: Bools) -> Iterator[tuple[Ints, Bools]]:
+    """Yields the models that stand side by side, and which of them have their places there.
+
+    First all that count, with all their places; then each other one among these, in the stead of its family's.
+    """
     names = np.array(families)
     for model in [int(np.argmax(counting)), *np.flatnonzero(~counting)]:
         stead = counting & (names != names[model])
         stead[model] = True
         chosen = np.flatnonzero(stead)
-        among = [better[np.ix_(chosen, chosen)] for better in found]
-        middle = np.mean([np.sum(places(better), axis=0) / 2 for better in among], axis=0)
-        first, last = places(above(among))
-        told = counting[model] | ~counting[chosen]
-        means[chosen[told]], best[chosen[told]], worst[chosen[told]] = middle[told], first[told], last[told]
-    return means, best, worst
+        yield chosen, counting[model] | ~counting[chosen]

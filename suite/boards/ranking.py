@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from suite.boards import statistics
-from suite.boards.order import overall, places
+from suite.boards.order import overall, places, steads
 from suite.boards.per_image import PerImage
 from suite.boards.rows import Row, parts
 from suite.boards.statistics import Floats, Moments
@@ -77,14 +77,24 @@ def _can_be_ranked(row: Row) -> bool:
 
 
 def _rank_column(rows: list[Row], kept: PerImage) -> Evidence:
-    """Gives the models of one column their places; returns the evidence on them, in the order of their names."""
+    """Gives the models of one column their places; returns the evidence on them, in the order of their names.
+
+    Of a file from outside one model counts, the best of the column: with many clones a submission would else take from
+    others the certainty of theirs.
+    """
     rows.sort(key=lambda row: row.model)
     evidence = _evidence(rows, kept)
-    better = establish(evidence)
+    families = [row.source if row.standing else row.model for row in rows]
+    counting = _counting(families, evidence.mean.tolist())
+    better = establish(evidence, counting=counting)
     names = np.array([row.model for row in rows], dtype=object)
-    for row, best, worst, above in zip(rows, *map(np.ndarray.tolist, places(better)), better.T, strict=True):
-        row.rank_best, row.rank_worst, row.ranked_among = float(best), float(worst), len(rows)
-        row.beaten_by = tuple(names[above].tolist())
+    for chosen, told in steads(families, counting):
+        among = better[np.ix_(chosen, chosen)]
+        first, last = places(among)
+        for i in np.flatnonzero(told).tolist():
+            row = rows[chosen[i]]
+            row.rank_best, row.rank_worst, row.ranked_among = float(first[i]), float(last[i]), len(chosen)
+            row.beaten_by = tuple(names[chosen][among[:, i]].tolist())
     return evidence
 
 

@@ -285,12 +285,19 @@ def _critical(peaks: Singles, level: float) -> float:
     return float(np.sort(peaks)[::-1][max(allowed, 0)])
 
 
-def establish(evidence: Evidence, level: float = LEVEL) -> Bools:
-    """Returns which of a column's models are better than which: (K, K), the row's better than the column's."""
-    k = len(evidence.mean)
+def establish(evidence: Evidence, level: float = LEVEL, counting: Bools | None = None) -> Bools:
+    """Returns which of a column's models are better than which: (K, K), the row's better than the column's.
+
+    Args:
+        evidence: On the models.
+        level: Of the family.
+        counting: (K,) the models whose pairs are the family; all by default.
+    """
+    k = len(evidence.mean) if counting is None else int(counting.sum())
     if k < 2:
-        return np.zeros((k, k), dtype=bool)
-    return step_down([Column(evidence, luck(evidence), k * (k - 1) // 2, generator(0), level=level)], level)[0]
+        return np.zeros((len(evidence.mean),) * 2, dtype=bool)
+    seeds, pairs = luck(evidence, counting), k * (k - 1) // 2
+    return step_down([Column(evidence, seeds, pairs, generator(0), counting, level)], level)[0]
 
 
 def generator(column: int) -> np.random.Generator:

@@ -41,8 +41,10 @@ class Coding:
             counts: Operations of ``IMAGES`` images, and those of them that took gradients.
             twice: The same of twice as many, asked of a model that has not answered yet either.
         """
-        fixed = abs(2 * counts[0] - twice[0])  # what is done once and kept may show in either
-        return Coding(counts[0] // IMAGES, fixed, max(0, counts[0] - fixed - counts[1]) // IMAGES)
+        # What is done once and kept may show in either.
+        fixed, fixed_gradients = (abs(2 * one - two) for one, two in zip(counts, twice, strict=True))
+        growing = max(0, counts[0] - fixed) - max(0, counts[1] - fixed_gradients)
+        return Coding(counts[0] // IMAGES, fixed, max(0, growing) // IMAGES)
 
 
 def coding(model: Frozen, dataset: Dataset) -> Coding | None:

@@ -104,17 +104,18 @@ def test_a_file_from_outside_is_one_family_whatever_its_classes_call_theirs() ->
     models = {"a": (1.0, 90.0, 1.0), "b": (5.0, 80.0, 9.0)}
     clones = {f"c{i}": (2.0 + i / 8, 85.0, 5.0) for i in range(4)}
 
-    def overall(**values: tuple[float, ...]) -> dict[str, float]:
+    def overall(**values: tuple[float, ...]) -> pd.DataFrame:
         rows = official(**models, **values)
         for raw in rows:
             if raw["baseline"] in clones:
                 raw["ingredients"]["checkpoint"]["baseline"] = {"class": raw["baseline"], "clones.py": "one file"}
         standings = {raw["key"]: VERIFIED for raw in rows if raw["baseline"] in clones}
-        table = board(frame(rows, standings=standings)).drop_duplicates("model").set_index("model")
-        return table["overall"].to_dict()
+        return board(frame(rows, standings=standings)).drop_duplicates("model").set_index("model")
 
     one, four = overall(c0=clones["c0"]), overall(**clones)
-    assert {model: four[model] for model in models} == {model: one[model] for model in models}
+    for column in ("overall", "overall_best", "overall_worst", "rank_best", "rank_worst", "ranked_among"):
+        assert one[column].drop("c0").to_dict() == four[column].drop(list(clones)).to_dict()
+    assert set(four["ranked_among"]) == {3}
 
 
 def test_a_model_that_lacks_an_official_cell_is_listed_last_and_has_no_overall_place() -> None:

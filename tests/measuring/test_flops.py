@@ -72,7 +72,9 @@ class Studious(Layers):
     def encode(self, x: Tensor) -> dict[str, Any]:
         if not (Studious.done if self.once else hasattr(self, "studied")):
             self.studied = Studious.done = 1
-            (torch.ones(100, 100) @ torch.ones(100, 100)).sum()
+            with torch.enable_grad():
+                ones = torch.ones(100, 100, requires_grad=True)
+                (ones @ torch.ones(100, 100)).sum().backward()
         return super().encode(x)
 
 
@@ -94,8 +96,9 @@ def test_what_is_done_before_the_first_answer_is_told_from_what_grows_with_the_i
     first, second = counts
     assert first is not None and second is not None
     found = Coding.of(first, second)
-    assert found.fixed == (2 * 2 * 100**3 if once else 2 * 100**3)
-    assert found.unit == 2 * (5 * 9 * 14 * 14 + 5 * 14 * 14 * 784) - once * 2 * 100**3 // IMAGES  # never more
+    assert found.fixed == (1 + once) * 4 * 100**3
+    assert found.unit <= 2 * (5 * 9 * 14 * 14 + 5 * 14 * 14 * 784)
+    assert once or found.unit == 2 * (5 * 9 * 14 * 14 + 5 * 14 * 14 * 784)
 
 
 def test_gradients_at_an_answer_are_no_unit_of_a_budget() -> None:

@@ -238,6 +238,18 @@ def test_a_coding_in_which_nothing_counts_is_measured_by_what_the_model_holds() 
         assert effort.overspent(little, coded, "smoke", digits()) == 0
 
 
+@pytest.mark.parametrize(("epochs", "marked"), [(0.1, False), (0.5, True), (20.0, True)])
+def test_learning_before_an_answer_is_training(epochs: float, marked: bool) -> None:
+    """Each process that answers may learn anew from images that the weights hold, and all come to the same."""
+    unit, images = 10_000, training.BUDGETS["standard"]
+    note = {"steps": 8_600, "backward_flops": 2 * unit * images, "training_flops": 3 * unit * images}
+    coded = Coding(unit, round(epochs * 3 * unit * 55_000), unit)
+    assert bool(effort.overspent(note, coded, "standard", digits())) is (epochs > 5)
+    small = note | {"backward_flops": 2 * unit * 1_024, "training_flops": 3 * unit * 1_024}
+    coded = Coding(unit, round(epochs * 3 * unit * 1_024), unit)
+    assert bool(effort.overspent(small, coded, "smoke", digits())) is marked
+
+
 @pytest.mark.parametrize(("share", "marked"), [(1.19, False), (1.21, True)])
 def test_a_fifth_more_than_the_budget_is_the_limit(share: float, marked: bool) -> None:
     gradients = 2 * 1_000 * 1_024 * share

@@ -434,9 +434,11 @@ def test_a_number_that_a_model_says_of_itself_is_a_plain_one(digits: data.Datase
 def test_the_learning_rate_is_asked_for_once(digits: data.Dataset) -> None:
     class Changing(Small):
         def begin(self, train: Any) -> None:
-            self.learning_rate = torch.nan
+            self.learning_rate = 0.0
 
-    trained(digits, Changing)
+    first, _ = trained(digits, Small)
+    second, _ = trained(digits, Changing)
+    assert all(torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters(), strict=True))
 
 
 @pytest.mark.parametrize(
