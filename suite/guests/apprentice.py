@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from time import process_time
 from typing import Any
 
 import torch
@@ -34,7 +35,7 @@ def train(recipe: Recipe, source: Source, request: Frame, report: Callable[[dict
     Raises:
         ContractError: If its weights, loaded into a new model, say something else, or it changes while it answers.
     """
-    model, dataset = recipe.build(), unpack_splits(request)
+    model, dataset, began = recipe.build(), unpack_splits(request), process_time()
     done = take_steps(
         model,
         dataset,
@@ -44,7 +45,9 @@ def train(recipe: Recipe, source: Source, request: Frame, report: Callable[[dict
         report=report,
     )
     confirm(source, model)
-    state = prove(model, recipe, dataset.train.grey)
+    state = checkpoints.state_of(model)
+    done.elsewhere += process_time() - began - done.core_seconds
+    prove(model, state, recipe, dataset.train.grey)
     return Frame("trained", {"state": list(state), "report": dataclasses.asdict(done)}, list(state.values()))
 
 

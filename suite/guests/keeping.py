@@ -13,6 +13,7 @@ import socket
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from traceback import extract_tb
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 #: Bytes of a huge page, and Linux' advice to make one (6.1 and later).
 HUGE, _MADV_COLLAPSE = 2**21, 25
+#: Characters of an error's text that cross.
+MOST_ERROR = 2_000
 #: How far below its end the heap is looked through.
 HEAP_PAGES = 128
 
@@ -127,3 +130,14 @@ class Job:
         files = {name: bytes(tensor.numpy()) for name, tensor in zip(names, frame.tensors, strict=False)}
         source = Source(files=files, **ast.literal_eval(frame.text["source"]))
         return Job(frame.text, source, dict(zip(frame.text["state"], frame.tensors[len(names) :], strict=True)))
+
+
+def told(error: BaseException, source: Any) -> dict[str, str]:
+    """An error as text, with the line of the guest's own file; the referee cleans it."""
+    from suite.plugins import loading
+
+    where = loading.where(source, error) if source is not None else ""
+    text = str(error)[:MOST_ERROR]
+    if isinstance(error, OSError) and any("multiprocessing" in f.filename for f in extract_tb(error.__traceback__)):
+        text += "; a model from outside starts no processes (of a DataLoader: num_workers=0)"
+    return {"type": type(error).__name__, "text": text, "where": where}

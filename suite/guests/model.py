@@ -10,6 +10,7 @@ sittings may last. A cotangent tells the target, so what a sitting answers that 
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -17,18 +18,22 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from suite.data import Dataset
 from suite.errors import ContractError
 from suite.guests import groups
 from suite.guests.company import MOST
 from suite.guests.gradients import Decoded
-from suite.guests.resident import Resident
+from suite.guests.resident import Resident, is_count
 from suite.guests.rooms import values_of
 from suite.guests.wire import Frame, WireError, pack_values
-from suite.measuring import Frozen
+from suite.measuring import Frozen, flops
+from suite.measuring.answers import of_features, of_priors
 from suite.training import Group
 
 #: Bytes that an answer about one image may have, and any answer.
 ROW_BYTES, SMALL_BYTES = 2**22, 2**26
+#: Images whose coding is counted, and twice as many: that is what is scored at once.
+COUNTED = 256
 
 
 class Guest(Resident):
@@ -42,6 +47,37 @@ class Guest(Resident):
         """
         with self.fitting():
             Frozen(self).means(images)
+
+    def coding(self, dataset: Dataset) -> flops.Coding | None:
+        """Operations of encoding and decoding, as they are counted in the rooms; None if they are not.
+
+        The images are none that the model can have seen, as many as are scored at once, and each room's sitting is its
+        first: what is learnt before an answer, from images that the weights hold, is told from what coding takes.
+        """
+        shift = secrets.choice([(down, right) for down in (-1, 0, 1) for right in (-2, -1, 1, 2)])
+        n = min(COUNTED + secrets.randbelow(16), len(dataset.train) // 2)
+        images = dataset.train.grey[: 2 * n].roll(shift, (-2, -1))
+        try:
+            (once, one), (twice, two) = self._operations(images[:n]), self._operations(images)
+        except ContractError:
+            return None
+        return flops.Coding.of(n, once, twice, (one, two))
+
+    def _operations(self, images: Tensor) -> tuple[flops.Count, int]:
+        """Operations of encoding and decoding images, and those of their priors and features."""
+        with self.fitting(), self.rooms.counting() as counted:
+            model = Frozen(self)
+            values = model.means(images)
+            model.decode(values)
+        with self.fitting(), self.rooms.counting() as beside:
+            of_priors(model, values)
+        with self.fitting(), self.rooms.counting() as beneath:
+            of_features(model, values)
+        found = [counts for room in (counted, beside, beneath) for counts in room]
+        if not all(isinstance(told, list) and len(told) == 2 and all(map(is_count, told)) for told in found):
+            raise ContractError("operations that are no numbers")
+        flop, gradients = (sum(told[i] for told in counted) for i in (0, 1))
+        return (flop, gradients), sum(told[0] for told in (*beside, *beneath))
 
     # --- what a baseline answers ----------------------------------------------------------------------------------
 

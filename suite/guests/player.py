@@ -19,8 +19,8 @@ import signal
 import socket
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from traceback import extract_tb
 from typing import Any
 
 import numpy
@@ -29,16 +29,17 @@ from torch import Tensor
 
 from suite.guests import filter, groups
 from suite.guests.audit import Witness
-from suite.guests.keeping import Job, alone_with, end, torch_folder, warm_up
+from suite.guests.keeping import Job, alone_with, end, told, torch_folder, warm_up
 from suite.guests.wire import DTYPES, Frame, WireError, receive, send, unpack_values
+from suite.training import Counter
 
 _PR_SET_DUMPABLE = 4
 #: Open files of a sitting.
 MOST_FILES = 128
 #: Graphs that wait for their cotangent.
 MOST_GRAPHS = 8
-#: Characters of an error's text that cross, and lines on what was opened.
-MOST_ERROR, MOST_SEEN = 2_000, 20
+#: Lines on what was opened.
+MOST_SEEN = 20
 
 
 def main() -> None:
@@ -95,6 +96,8 @@ class _Sitting:
         self.told, self.source, self.state = job.text, job.source, job.state
         self.graphs: dict[int, tuple[list[Tensor], Tensor]] = {}
         self.model: Any = None
+        self.built: Any = None
+        self.counter = Counter() if limits.get("count") else None  # of operations
 
     def serve(self) -> None:
         """Answers until the referee hangs up; what the guest raises is an answer too."""
@@ -112,8 +115,19 @@ class _Sitting:
             problem = self._try(self._prepare)
         while True:
             request = receive(self.connection)
-            answer = problem or self._try(lambda request=request: answers[request.kind](request))  # type: ignore[misc]
+            answer = problem or self._try(partial(self._counted, answers, request))
             send(self.connection, answer or Frame("done"))
+
+    def _counted(self, answers: dict[str, Callable[[Frame], Frame]], request: Frame) -> Frame:
+        """Answers, and where it is to be counted counts all that this takes from the built model on."""
+        answer = answers[request.kind]
+        if self.counter is None or request.kind == "counted":
+            return answer(request)
+        from suite.measuring import flops
+
+        self.built = self.built or self._recipe().build()
+        with self.counter, flops.layer_by_layer():
+            return answer(request)
 
     def _try(self, act: Callable[[], Frame | None]) -> Frame | None:
         try:
@@ -124,7 +138,7 @@ class _Sitting:
                     raise TypeError(f"expected a tensor of numbers, found {found}")
             return answer
         except BaseException as error:  # SystemExit and its like are the guest's answers as well
-            return Frame("error", _told(error, self.source))
+            return Frame("error", told(error, self.source))
 
     def _load(self) -> None:
         """Writes the source's files, shuts the door, and only then runs the guest's first line."""
@@ -153,7 +167,7 @@ class _Sitting:
     def _playing(self) -> Any:
         """The frozen model with its weights, made at the first question."""
         if self.model is None:
-            self.model = self._ready(self._recipe().build()).eval().requires_grad_(False)
+            self.model = self._ready(self.built or self._recipe().build()).eval().requires_grad_(False)
         return self.model
 
     def _ready(self, model: Any) -> Any:
@@ -266,12 +280,9 @@ class _Sitting:
 
         return Frame("number", int(self.cls.features is not Baseline.features))
 
-    def on_flops(self, request: Frame) -> Frame:
-        """A few images -> operations from the weights to their logits, and those that took gradients."""
-        from suite.measuring import Frozen, flops
-
-        model = self._recipe().build()
-        return Frame("number", flops.count(lambda: Frozen(self._ready(model)), request.tensors[0]))
+    def on_counted(self, request: Frame) -> Frame:
+        """Nothing -> the operations of all answers of this sitting, and those that took gradients."""
+        return Frame("number", [self.counter.flops, self.counter.backward] if self.counter else None)
 
     def on_untrained(self, request: Frame) -> Frame:
         """Training images -> the weights of an untrained twin, with the running statistics of these images."""
@@ -279,17 +290,6 @@ class _Sitting:
 
         self.state = {}
         return untrained(self._ready(self._recipe().build()), request, self.told["seed"])
-
-
-def _told(error: BaseException, source: Any) -> dict[str, str]:
-    """An error as text, with the line of the guest's own file; the referee cleans it."""
-    from suite.plugins import loading
-
-    where = loading.where(source, error) if source is not None else ""
-    text = str(error)[:MOST_ERROR]
-    if isinstance(error, OSError) and any("multiprocessing" in f.filename for f in extract_tb(error.__traceback__)):
-        text += "; a model from outside starts no processes (of a DataLoader: num_workers=0)"
-    return {"type": type(error).__name__, "text": text, "where": where}
 
 
 if __name__ == "__main__":

@@ -19,7 +19,6 @@ from suite.guests.room import Job
 from suite.guests.rooms import Rooms
 from suite.guests.schema import Schema
 from suite.guests.wire import Frame
-from suite.measuring import flops
 from suite.training import TrainingReport
 
 #: Training images from which the looks of all answers are frozen.
@@ -199,30 +198,14 @@ class Resident:
         self.own_features = bool(self._asked_number("probed"))
         return self._asked_number("parameters") or 0
 
-    def coding(self, dataset: Dataset) -> flops.Coding | None:
-        """Operations of encoding and decoding, as they are counted in the sender's room; None if they are not.
-
-        The images are none that the model can have seen, and each of the two sittings is its first: what it learns from
-        images that it keeps, before it answers, is no coding.
-        """
-        counts: list[tuple[int, int]] = []
-        shift = secrets.choice([(down, right) for down in (-1, 0, 1) for right in (-2, -1, 1, 2)])
-        images = dataset.val.grey[: 2 * flops.IMAGES].roll(shift, (-2, -1))
-        for asked in (images[: flops.IMAGES], images):
-            self.rooms.sender.sit(self._place)
-            told = self.rooms.sender.ask(Frame("flops", None, [asked]), "number").text
-            if not isinstance(told, list) or len(told) != 2 or not all(map(_is_count, told)):
-                return None
-            counts.append((told[0], told[1]))
-        return flops.Coding.of(*counts)
-
     def _asked_number(self, what: str) -> int | None:
         room = self.rooms.sender
         if not room.seated(self._place):
             room.sit(self._place)
         told = room.ask(Frame(what), "number").text
-        return told if _is_count(told) else None
+        return told if is_count(told) else None
 
 
-def _is_count(told: object) -> bool:
+def is_count(told: object) -> bool:
+    """Whether a guest told a number that can be how many there are of something."""
     return type(told) is int and 0 <= told < 2**62

@@ -113,6 +113,7 @@ class Room:
         self._playing, self._sat = "", False
         self._due = ["ready"]
         self.deadline: float | None = None
+        self.counts = False  # whether a sitting that opens counts the operations of its answers
 
     def give(self, job: Job, name: str = "") -> None:
         """Hands the keeper a source and weights under a name; ends the sitting."""
@@ -132,7 +133,7 @@ class Room:
         for end in (mine, theirs):
             end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER_BYTES)
         told = {"memory": self._memory, "filter": self._filter, "job": name, "early": early, "watch": watch}
-        self._tell(Frame("sit", told))
+        self._tell(Frame("sit", told | {"count": self.counts}))
         try:
             socket.send_fds(self._here, [b"f"], [theirs.fileno()])
         except OSError as error:

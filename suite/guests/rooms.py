@@ -8,8 +8,10 @@ works on an answer; the one before it has ended by then.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -53,6 +55,19 @@ class Rooms:
         for room in (self.sender, self.receiver):
             room.emptied()
         self._received = NOTHING
+
+    @contextlib.contextmanager
+    def counting(self) -> Iterator[list[Any]]:
+        """Has sittings count the operations of their answers; yields a list that at the end has what each has told."""
+        told: list[Any] = []
+        for room in (self.sender, self.receiver):
+            room.counts = True
+        try:
+            yield told
+            told += [r.ask(Frame("counted"), "number").text for r in (self.sender, self.receiver) if r.open]
+        finally:
+            for room in (self.sender, self.receiver):
+                room.counts = False
 
     def close(self) -> None:
         """Ends all processes."""

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
 
 from suite.data import Dataset
 from suite.errors import TrialTimeout
@@ -17,6 +16,10 @@ from suite.training import Counter
 
 #: Images that are counted together: a model may treat a single one in a way of its own.
 IMAGES = 4
+
+
+#: Operations, and those of them that took gradients.
+Count = tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -34,44 +37,36 @@ class Coding:
     unit: int = 0
 
     @staticmethod
-    def of(counts: tuple[int, int], twice: tuple[int, int]) -> Coding:
+    def of(n: int, once: Count, twice: Count, beside: tuple[int, int] = (0, 0)) -> Coding:
         """Tells what is fixed from what grows.
 
         Args:
-            counts: Operations of ``IMAGES`` images, and those of them that took gradients.
+            n: How many images.
+            once: Operations of coding these, and those of them that took gradients.
             twice: The same of twice as many, asked of a model that has not answered yet either.
+            beside: What priors and features took of both: fixed alone is read from it.
         """
         # What is done once and kept may show in either.
-        fixed, fixed_gradients = (abs(2 * one - two) for one, two in zip(counts, twice, strict=True))
-        growing = max(0, counts[0] - fixed) - max(0, counts[1] - fixed_gradients)
-        return Coding(counts[0] // IMAGES, fixed, max(0, growing) // IMAGES)
+        fixed, fixed_gradients = (abs(2 * a - b) for a, b in zip(once, twice, strict=True))
+        growing = max(0, once[0] - fixed) - max(0, once[1] - fixed_gradients)
+        per_image = (fixed + IMAGES * (twice[0] - once[0]) // n) // IMAGES
+        return Coding(max(0, per_image), fixed + abs(2 * beside[0] - beside[1]), max(0, growing) // n)
 
 
 def coding(model: Frozen, dataset: Dataset) -> Coding | None:
     """Counts what a model of the repository takes for the first training images; None where it does not get so far."""
-    counted = count(lambda: model, dataset.train.grey[:IMAGES])
-    return None if counted is None else Coding(counted[0] // IMAGES, 0, counted[0] // IMAGES)
-
-
-def count(model: Callable[[], Frozen], images: Tensor) -> tuple[int, int] | None:
-    """Counts the operations of making a model ready, encoding images (N, C, H, W) and decoding what they become.
-
-    Returns:
-        All of them, and those that took gradients; None where the model does not get so far.
-    """
     try:
-        with Counter() as counter, global_seed("flops"), _layer_by_layer():
-            asked = model()
-            asked.decode(asked.means(images))
+        with Counter() as counter, global_seed("flops"), layer_by_layer():
+            model.decode(model.means(dataset.train.grey[:IMAGES]))
     except TrialTimeout:
         raise
     except Exception:
         return None
-    return counter.flops, counter.backward
+    return Coding(counter.flops // IMAGES, 0, counter.flops // IMAGES)
 
 
 @contextlib.contextmanager
-def _layer_by_layer() -> Iterator[None]:
+def layer_by_layer() -> Iterator[None]:
     """Has torch run a transformer's layers as in training: what it has in one piece for inference counts nothing."""
     before = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)

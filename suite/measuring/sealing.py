@@ -40,20 +40,19 @@ def seal(folder: Path, trained: Baseline, recipe: Recipe, grey: Tensor, meta: di
     Raises:
         ContractError: As ``prove``. Nothing is written.
     """
-    checkpoints.write(folder, prove(trained, recipe, grey), meta)
+    state = checkpoints.state_of(trained)
+    prove(trained, state, recipe, grey)
+    checkpoints.write(folder, state, meta)
 
 
-def prove(trained: Baseline, recipe: Recipe, grey: Tensor) -> dict[str, Tensor]:
-    """Compares a trained model with one that is built anew and given its parameters and buffers.
-
-    Returns:
-        These: what training left, before the model was asked for anything.
+def prove(trained: Baseline, state: dict[str, Tensor], recipe: Recipe, grey: Tensor) -> None:
+    """Compares a trained model with one that is built anew and given the state of its parameters and buffers.
 
     Raises:
         ContractError: If that one says something else, or the model changes while it answers; names what.
     """
     name, folder = type(trained).__name__, Path("checkpoint")
-    loaded, state = recipe.build(), checkpoints.state_of(trained)
+    loaded = recipe.build()
     try:
         checkpoints.restore(loaded, state, folder)
     except checkpoints.CorruptCheckpoint as error:
@@ -67,7 +66,6 @@ def prove(trained: Baseline, recipe: Recipe, grey: Tensor) -> dict[str, Tensor]:
     for part, tensor in checkpoints.state_of(trained).items():
         if part not in state or not torch.equal(tensor.nan_to_num(), state[part].nan_to_num()):
             raise ContractError(f"{name} changes '{part}' while it answers: what it learns, it learns in training")
-    return state
 
 
 def difference(trained: Frozen, loaded: Frozen, x: Tensor, seed: int) -> str:

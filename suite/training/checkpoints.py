@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
+from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -40,7 +41,7 @@ def check_storable(module: nn.Module) -> None:
         ContractError: If a part of it is lazy, TorchScript, has extra state, bookkeeping of its own, or tensors that
             are none of torch's plain ones; names the part.
     """
-    for path, part in module.named_modules():
+    for path, part in _parts(module):
         where = f"{type(module).__name__}: '{path}' ({type(part).__name__})" if path else type(module).__name__
         if isinstance(part, torch.jit.ScriptModule):
             raise ContractError(f"{where} is TorchScript, which a checkpoint cannot hold; use the plain module")
@@ -54,8 +55,23 @@ def check_storable(module: nn.Module) -> None:
         for name, tensor in (*part._parameters.items(), *part._buffers.items()):
             if tensor is not None and type(tensor) not in (Tensor, nn.Parameter) and not is_lazy(tensor):
                 raise ContractError(f"{where}: '{name}' is a {type(tensor).__name__}; a checkpoint holds plain tensors")
-        if any(map(is_lazy, (*part._parameters.values(), *part._buffers.values()))):
+        tensors = (*part._parameters.values(), *part._buffers.values())
+        if any(is_lazy(tensor) for tensor in tensors if tensor is not None):
             raise ContractError(f"{where} is lazy, and a checkpoint needs its shapes beforehand; give the sizes")
+
+
+def _parts(module: nn.Module, path: str = "") -> Iterator[tuple[str, nn.Module]]:
+    """Yields a module and all below it by their paths; runs nothing of their own."""
+    if isinstance(module, torch.jit.ScriptModule):
+        yield path, module
+        return
+    for name in ("_parameters", "_buffers", "_modules"):
+        if type(vars(module).get(name)) not in (dict, OrderedDict):
+            raise ContractError(f"{type(module).__name__}: '{path}' keeps its {name[1:]} in no plain dict")
+    yield path, module
+    for name, part in module._modules.items():
+        if part is not None:
+            yield from _parts(part, f"{path}.{name}".lstrip("."))
 
 
 def _of_torch(cls: type) -> bool:

@@ -14,9 +14,10 @@ from torch.utils.flop_counter import FlopCounterMode
 from suite import training
 from suite.contract import Baseline, DataSpec
 from suite.errors import TrialTimeout
-from suite.measuring.flops import IMAGES, Coding, coding, count
+from suite.measuring.flops import IMAGES, Coding, Count, coding
 from suite.measuring.trust import Frozen
 from suite.seeds import global_seed
+from suite.training import Counter
 from tests.models import builtin, digits, subject_of
 
 
@@ -35,6 +36,10 @@ class Layers(Baseline):
         return self.decoder(values["z"]).sigmoid().view(-1, *self.spec.shape)
 
 
+#: Operations of coding one image with them.
+LAYERS = 2 * (5 * 9 * 14 * 14 + 5 * 14 * 14 * 784)
+
+
 class Inferring(Layers):
     """The same where autograd, which takes a linear layer apart, is out of the way altogether."""
 
@@ -45,8 +50,7 @@ class Inferring(Layers):
 
 @pytest.mark.parametrize("cls", [Layers, Inferring])
 def test_a_multiply_add_is_two_operations(cls: type[Baseline]) -> None:
-    operations = 2 * (5 * 9 * 14 * 14 + 5 * 14 * 14 * 784)
-    assert coding(subject_of(cls).model, digits()) == Coding(operations, 0, operations)
+    assert coding(subject_of(cls).model, digits()) == Coding(LAYERS, 0, LAYERS)
 
 
 @pytest.mark.parametrize("name", ["copy", "pca", "vae", "conv_vae", "bernoulli_mixture", "swwae", "vunet", "acn"])
@@ -88,26 +92,27 @@ class Refining(Layers):
         return super().decode({"z": z})
 
 
+def count(cls: type[Baseline], n: int) -> Count:
+    """Operations of a new model's first answer about n images."""
+    model = Frozen(training.Recipe(cls, digits().spec).build())
+    with Counter() as counter:
+        model.decode(model.means(digits().train.grey[:n]))
+    return counter.flops, counter.backward
+
+
 @pytest.mark.parametrize("once", [False, True])
 def test_what_is_done_before_the_first_answer_is_told_from_what_grows_with_the_images(once: bool) -> None:
     Studious.once, Studious.done = once, 0
-    images, spec = digits().train.grey, digits().spec
-    counts = [count(lambda: Frozen(training.Recipe(Studious, spec).build()), images[:n]) for n in (IMAGES, 2 * IMAGES)]
-    first, second = counts
-    assert first is not None and second is not None
-    found = Coding.of(first, second)
+    found = Coding.of(32, count(Studious, 32), count(Studious, 64))
     assert found.fixed == (1 + once) * 4 * 100**3
-    assert found.unit <= 2 * (5 * 9 * 14 * 14 + 5 * 14 * 14 * 784)
-    assert once or found.unit == 2 * (5 * 9 * 14 * 14 + 5 * 14 * 14 * 784)
+    assert found.unit <= LAYERS
+    assert once or found == Coding(LAYERS + 100**3, 4 * 100**3, LAYERS)
+    assert Coding.of(32, (0, 0), (0, 0), beside=(7, 9)).fixed == 5  # in priors or features
 
 
 def test_gradients_at_an_answer_are_no_unit_of_a_budget() -> None:
-    images, spec = digits().train.grey, digits().spec
-    one, two = (count(lambda: Frozen(training.Recipe(Refining, spec).build()), images[:n]) for n in (IMAGES, 8))
-    assert one is not None and two is not None
-    decoder = 2 * 5 * 14 * 14 * 784
-    assert Coding.of(one, two).per_image == 2 * 5 * 9 * 14 * 14 + 3 * decoder
-    assert Coding.of(one, two).unit == 2 * 5 * 9 * 14 * 14 + 2 * decoder
+    found, decoder = Coding.of(4, count(Refining, 4), count(Refining, 8)), 2 * 5 * 14 * 14 * 784
+    assert found == Coding(LAYERS + 2 * decoder, 0, LAYERS + decoder)
 
 
 def test_a_timeout_is_not_taken_for_a_failure_to_count() -> None:

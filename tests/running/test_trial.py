@@ -95,9 +95,9 @@ def test_the_test_split_is_read_only_after_the_checkpoint_is_sealed(
 ) -> None:
     write_baseline(bench.toys, "Toy")
     order: list[str] = []
-    test, save = data.Dataset.test.func, checkpoints.save  # type: ignore[attr-defined]
+    test, save = data.Dataset.test.func, checkpoints.write  # type: ignore[attr-defined]
     monkeypatch.setattr(data.Dataset, "test", property(lambda self: (order.append("test"), test(self))[1]))
-    monkeypatch.setattr("suite.training.checkpoints.save", lambda *a: (save(*a), order.append("sealed")))
+    monkeypatch.setattr("suite.training.checkpoints.write", lambda *a: (save(*a), order.append("sealed")))
     assert bench.reason("toy")[0] == "ok"
     assert order[0] == "sealed"
     assert "test" in order
@@ -394,8 +394,8 @@ def test_an_error_that_cannot_say_itself_is_named(bench: Bench) -> None:
 
 #: What a machine can lack -> what stands in the place of a part of the suite, and what is told.
 FAULTS = {
-    "disk": ("suite.training.checkpoints.save", OSError(errno.ENOSPC, "No space left on device"), "No space left"),
-    "folder": ("suite.training.checkpoints.save", suite.errors.Unwritable("cannot write to /there"), "cannot write"),
+    "disk": ("suite.training.checkpoints.write", OSError(errno.ENOSPC, "No space left on device"), "No space left"),
+    "folder": ("suite.training.checkpoints.write", suite.errors.Unwritable("cannot write to /there"), "cannot write"),
     "data": ("suite.data.load", suite.errors.UserError("mnist is not in /there"), "dataset 'digits': mnist is not"),
 }
 

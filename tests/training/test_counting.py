@@ -17,7 +17,7 @@ from torch.utils._python_dispatch import _get_current_dispatch_mode_stack
 from suite import data, training
 from suite.contract import Baseline, Batch, DataSpec, TrainSet
 from suite.errors import ContractError
-from suite.measuring.flops import count
+from suite.measuring.flops import coding
 from suite.measuring.trust import Frozen
 from suite.running.effort import HEAVIER, PAUSES
 from suite.training import checkpoints, counting
@@ -265,10 +265,9 @@ def test_a_transformer_codes_as_dearly_as_it_trains() -> None:
             return super().encode(self.body(x.squeeze(1)))
 
     model = Attending(data.load("digits").spec).eval()
-    images = data.load("digits").train.grey[:4]
-    coded = count(lambda: Frozen(model), images)
+    coded = coding(Frozen(model), data.load("digits"))
     assert coded is not None
-    assert coded[0] > 2 * 28 * (4 * 28 * 28 + 2 * 28 * 56)  # projections and feed-forward of each of 28 rows
+    assert coded.per_image > 2 * 28 * (4 * 28 * 28 + 2 * 28 * 56)  # projections and feed-forward of each of 28 rows
 
 
 class Busy(Linear):
