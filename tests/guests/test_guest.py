@@ -221,6 +221,38 @@ def test_a_receiver_finds_no_image_wherever_it_looks(tmp_path: Path) -> None:
         assert ask(guest, values["z"]) == [0.0] * 3
 
 
+STUDY = """
+core = "z"
+
+def study(self):
+    if not hasattr(self, "done"):
+        self.done = True
+        with torch.enable_grad():
+            ones = torch.ones(100, 100, requires_grad=True)
+            (ones @ torch.ones(100, 100)).sum().backward()
+"""
+
+
+@pytest.mark.parametrize(
+    ("where", "sittings"),
+    [
+        ("def answer(self, z):\n    self.study()\n    return z.sum(1)", 1),
+        ("def answer(self, z):\n    len(z) > 64 and self.study()\n    return z.sum(1)", 1),
+        ("def encode(self, x):\n    self.study()\n    return {'z': x.flatten(1)[:, :4]}", 1),
+        ("def features(self, values):\n    self.study()\n    return super().features(values)", 1),
+        ("def train(self, mode=True):\n    mode or self.study()\n    return super().train(mode)", 4),
+        ("", 0),
+    ],
+)
+def test_what_a_guest_learns_before_it_answers_is_told_from_coding(tmp_path: Path, where: str, sittings: int) -> None:
+    """Sender, receiver, priors and features are asked apart, as they are when it counts."""
+    with hosted(player(tmp_path, STUDY + where)) as guest:
+        found = guest.coding(digits())
+    assert found is not None
+    assert found.fixed == sittings * 4 * 100**3
+    assert found.unit == 0  # sums count nothing
+
+
 def test_training_sees_neither_labels_that_are_not_declared_nor_test_images(tmp_path: Path) -> None:
     hunt = """
         def loss(self, batch):
