@@ -48,7 +48,7 @@ def findings(name: str) -> list[Finding]:
 
 
 def scored(name: str, kind: type[Trial], folder: Path) -> dict[str, Any]:
-    """Task -> what its record says: status, metrics, parameters and operations."""
+    """Task -> what its record says: status, metrics, parameters and operations, marks."""
     selection = Selection(
         tasks=TASKS,
         baselines=(selector(name),),
@@ -62,7 +62,8 @@ def scored(name: str, kind: type[Trial], folder: Path) -> dict[str, Any]:
     found: list[Record] = []
     run_trial(kind(**fields | {"noise": "a secret of both", "device": "cpu"}), found.append)
     costs = ("parameters", "flops_per_image")
-    return {r.task: (r.status, r.reason, r.metrics, [r.cost[c] for c in costs] if r.cost else []) for r in found}
+    costs_of = {r.task: [r.cost[name] for name in costs] if r.cost else [] for r in found}
+    return {r.task: (r.status, r.reason, r.metrics, costs_of[r.task], sorted(r.flags)) for r in found}
 
 
 def selector(name: str) -> str:
@@ -80,7 +81,7 @@ def differing(name: str) -> list[str]:
 
 def _difference(task: str, plain: Any, guarded: Any) -> str:
     """What is not the same, in a line."""
-    pairs = [(plain[0], guarded[0]), (plain[1], guarded[1]), (plain[3], guarded[3])]
+    pairs = [(plain[i], guarded[i]) for i in (0, 1, 3, 4)]
     pairs += [((name, plain[2].get(name)), (name, guarded[2].get(name))) for name in {*plain[2], *guarded[2]}]
     return f"{task}: " + ", ".join(f"{a} and {b}" for a, b in pairs if a != b)
 
