@@ -64,7 +64,10 @@ class Guest(Resident):
         return flops.Coding.of(n, once, twice, (one, two))
 
     def _operations(self, images: Tensor) -> tuple[flops.Count, int]:
-        """Operations of encoding and decoding images, and those of their priors and features."""
+        """Operations of encoding and decoding images; and of priors, of features and of what is done again.
+
+        For an ancestral group a sender encodes its images again, as it is another process by then.
+        """
         with self.fitting(), self.rooms.counting() as counted:
             model = Frozen(self)
             values = model.means(images)
@@ -73,11 +76,11 @@ class Guest(Resident):
             of_priors(model, values)
         with self.fitting(), self.rooms.counting() as beneath:
             of_features(model, values)
-        found = [counts for room in (counted, beside, beneath) for counts in room]
-        if not all(isinstance(told, list) and len(told) == 2 and all(map(is_count, told)) for told in found):
+        found = [*counted, *beside, *beneath]
+        if not all(isinstance(told, list) and len(told) == 3 and all(map(is_count, told)) for told in found):
             raise ContractError("operations that are no numbers")
-        flop, gradients = (sum(told[i] for told in counted) for i in (0, 1))
-        return (flop, gradients), sum(told[0] for told in (*beside, *beneath))
+        operations, gradients, again = (sum(told[i] for told in counted) for i in range(3))
+        return (operations, gradients), again + sum(told[0] + told[2] for told in (*beside, *beneath))
 
     # --- what a baseline answers ----------------------------------------------------------------------------------
 

@@ -97,7 +97,9 @@ class _Sitting:
         self.graphs: dict[int, tuple[list[Tensor], Tensor]] = {}
         self.model: Any = None
         self.built: Any = None
-        self.counter = Counter() if limits.get("count") else None  # of operations
+        # Of operations; and of those that only repeat what another answer took.
+        self.counter: Counter | None = Counter() if limits.get("count") else None
+        self.again = Counter() if self.counter else None
 
     def serve(self) -> None:
         """Answers until the referee hangs up; what the guest raises is an answer too."""
@@ -111,8 +113,6 @@ class _Sitting:
 
     def _serve(self, answers: dict[str, Callable[[Frame], Frame]]) -> None:
         problem = self._try(self._load)
-        if self.limits.get("early") and problem is None:
-            problem = self._try(self._prepare)
         while True:
             request = receive(self.connection)
             answer = problem or self._try(partial(self._counted, answers, request))
@@ -160,9 +160,8 @@ class _Sitting:
         if not filter.apply(threads=not alone) and self.limits.get("filter"):
             raise OSError("the kernel did not take the filter of system calls")
         self.cls = loading.load(self.source)
-
-    def _prepare(self) -> None:
-        self._playing()
+        if self.limits.get("early"):
+            self._playing()
 
     def _playing(self) -> Any:
         """The frozen model with its weights, made at the first question."""
@@ -203,7 +202,8 @@ class _Sitting:
         x, *rest = request.tensors
         tensors: list[Tensor] = []
         with torch.no_grad():
-            group = self._playing().encode(x)[request.text["group"]]
+            with self.again or contextlib.nullcontext():
+                group = self._playing().encode(x)[request.text["group"]]
             told = groups.pack(group(unpack_values(request.text["names"], rest)), tensors)
         return Frame("group", told, tensors)
 
@@ -281,8 +281,11 @@ class _Sitting:
         return Frame("number", int(self.cls.features is not Baseline.features))
 
     def on_counted(self, request: Frame) -> Frame:
-        """Nothing -> the operations of all answers of this sitting, and those that took gradients."""
-        return Frame("number", [self.counter.flops, self.counter.backward] if self.counter else None)
+        """Nothing -> the operations of all answers, those that took gradients, and apart those done again."""
+        if self.counter is None or self.again is None:
+            return Frame("number")
+        all_, again = self.counter, self.again
+        return Frame("number", [all_.flops - again.flops, all_.backward - again.backward, again.flops])
 
     def on_untrained(self, request: Frame) -> Frame:
         """Training images -> the weights of an untrained twin, with the running statistics of these images."""

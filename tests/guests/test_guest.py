@@ -15,6 +15,7 @@ from torch import Tensor
 from suite.errors import ContractError
 from suite.guests import CONTAINED, Guest, GuestDied, Job, Rooms, available, of_source
 from suite.measuring import Frozen, answers
+from suite.measuring.flops import coding
 from suite.plugins import registry
 from suite.training import Recipe, train
 from tests.models import digits
@@ -219,6 +220,17 @@ def test_a_receiver_finds_no_image_wherever_it_looks(tmp_path: Path) -> None:
         x = digits().test.binary[:3]
         values = Frozen(guest).means(x)
         assert ask(guest, values["z"]) == [0.0] * 3
+
+
+@pytest.mark.parametrize("name", ["vae", "conditional_vae", "vhe", "vunet"])
+def test_what_coding_takes_is_counted_alike_in_two_rooms_and_in_process(name: str) -> None:
+    with hosted(name) as guest:
+        found = guest.coding(digits())
+    source, params = registry.resolve("baseline", name)
+    here = coding(Frozen(Recipe(registry.load(source), digits().spec, params, 0).build()), digits())
+    assert found is not None and here is not None
+    assert found.per_image == here.per_image > 0
+    assert found.fixed <= found.unit  # the templates that a homoencoder decodes
 
 
 STUDY = """
