@@ -48,7 +48,7 @@ def check_storable(module: nn.Module) -> None:
         if type(part).get_extra_state is not nn.Module.get_extra_state:
             raise ContractError(f"{where} has extra state, which a checkpoint cannot hold; keep it in buffers")
         for name in BOOKKEEPING:
-            if name in vars(part) or not _of_torch(next(c for c in type(part).__mro__ if name in vars(c))):
+            if name in vars(part) or not _installed(next(c for c in type(part).__mro__ if name in vars(c))):
                 raise ContractError(
                     f"{where} has a '{name}' of its own: it says what a model is made of, and is torch's"
                 )
@@ -74,10 +74,11 @@ def _parts(module: nn.Module, path: str = "") -> Iterator[tuple[str, nn.Module]]
             yield from _parts(part, f"{path}.{name}".lstrip("."))
 
 
-def _of_torch(cls: type) -> bool:
-    """Whether a class is torch's own, and not one that is called so."""
+def _installed(cls: type) -> bool:
+    """Whether a class is torch's or another installed package's, and not one that is called so."""
     module = sys.modules.get(cls.__module__)
-    return cls.__module__.partition(".")[0] == "torch" and getattr(module, cls.__qualname__, None) is cls
+    where = Path(getattr(module, "__file__", None) or "").parts
+    return not {"site-packages", "dist-packages"}.isdisjoint(where) and getattr(module, cls.__qualname__, None) is cls
 
 
 def save(folder: Path, baseline: nn.Module, meta: Mapping[str, Any]) -> None:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils._python_dispatch import _get_current_dispatch_mode_stack
+from torchvision.ops import FrozenBatchNorm2d
 
 from suite import data, training
 from suite.contract import Baseline, Batch, DataSpec, TrainSet
@@ -307,9 +308,12 @@ def test_a_model_keeps_torchs_bookkeeping(digits: data.Dataset) -> None:
             trained(cls, digits)
 
 
-def test_layers_of_torchs_own_keep_their_ways_and_what_is_called_as_they_are_does_not(digits: data.Dataset) -> None:
+def test_layers_of_installed_packages_keep_their_ways_and_what_is_called_as_they_are_does_not(
+    digits: data.Dataset,
+) -> None:
     linear = Linear(digits.spec)
     linear.rows = nn.LSTM(4, 4)  # has an '_apply' of its own
+    linear.frozen = FrozenBatchNorm2d(3)  # of torchvision, with a '_load_from_state_dict' of its own
     linear.norm = nn.utils.parametrizations.spectral_norm(nn.Linear(4, 4))
     checkpoints.check_storable(linear)
     linear.rows = type("LSTM", (nn.Module,), {"_apply": nn.LSTM._apply, "__module__": "torch.nn.modules.rnn"})()
