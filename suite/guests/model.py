@@ -26,8 +26,7 @@ from suite.guests.gradients import Decoded
 from suite.guests.resident import Resident, is_count
 from suite.guests.rooms import values_of
 from suite.guests.wire import Frame, WireError, pack_values
-from suite.measuring import Frozen, flops
-from suite.measuring.answers import of_features, of_priors
+from suite.measuring import Frozen, answers, flops
 from suite.training import Group
 
 #: Bytes that an answer about one image may have, and any answer.
@@ -73,9 +72,9 @@ class Guest(Resident):
             values = model.means(images)
             model.decode(values)
         with self.fitting(), self.rooms.counting() as beside:
-            of_priors(model, values)
+            answers.of_priors(model, values)
         with self.fitting(), self.rooms.counting() as beneath:
-            of_features(model, values)
+            answers.of_features(model, values)
         found = [*counted, *beside, *beneath]
         if not all(isinstance(told, list) and len(told) == 3 and all(map(is_count, told)) for told in found):
             raise ContractError("operations that are no numbers")

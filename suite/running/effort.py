@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from suite.data import Dataset
-    from suite.measuring.flops import Coding
+    from suite.measuring import flops
     from suite.planning import Trial
 
 #: A training may cost so much of its budget before its row is marked. The loop's own steps cost 0.2 to 1.02 of it.
@@ -42,7 +42,7 @@ PAUSED = {
 
 
 def marks(
-    trial: Trial, note: Mapping[str, Any], coding: Coding | None, dataset: Dataset, learns: bool, folder: Path
+    trial: Trial, note: Mapping[str, Any], coding: flops.Coding | None, dataset: Dataset, learns: bool, folder: Path
 ) -> dict[str, str]:
     """Returns the flags of a model, each with a note that says why.
 
@@ -86,7 +86,7 @@ def steps_of_its_own(note: Mapping[str, Any]) -> str:
     return ""
 
 
-def overspent(note: Mapping[str, Any], coding: Coding | None, budget: str, dataset: Dataset) -> float:
+def overspent(note: Mapping[str, Any], coding: flops.Coding | None, budget: str, dataset: Dataset) -> float:
     """Returns how many times its budget a training cost; 0 where it kept to it, or where there is nothing to compare.
 
     An image that is presented costs its coding and twice that for the gradients. Gradients are held against that alone,
