@@ -286,13 +286,7 @@ def _critical(peaks: Singles, level: float) -> float:
 
 
 def establish(evidence: Evidence, level: float = LEVEL, counting: Bools | None = None) -> Bools:
-    """Returns which of a column's models are better than which: (K, K), the row's better than the column's.
-
-    Args:
-        evidence: On the models.
-        level: Of the family.
-        counting: (K,) the models whose pairs are the family; all by default.
-    """
+    """Returns which of a column's models are better than which, the row's than the column's: (K, K); see ``Column``."""
     k = len(evidence.mean) if counting is None else int(counting.sum())
     if k < 2:
         return np.zeros((len(evidence.mean),) * 2, dtype=bool)
