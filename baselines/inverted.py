@@ -125,8 +125,6 @@ def disturb(x: Tensor, strength: float, noise: float, order: str = "noise_first"
         noise: Its standard deviation at strength 1.
         order: ``"noise_first"`` or ``"warp_first"``.
     """
-    from kornia.geometry import warp_perspective
-
     if strength == 0:
         return x
     with torch.autocast(x.device.type, enabled=False):  # a homography in bfloat16 is off by pixels
@@ -134,8 +132,16 @@ def disturb(x: Tensor, strength: float, noise: float, order: str = "noise_first"
         n, _, height, width = x.shape
         warp = homographies(n, height, width, strength).to(x.device)
         if order == "noise_first":
-            return warp_perspective(x + strength * noise * torch.randn_like(x), warp, (height, width))
-        return warp_perspective(x, warp, (height, width)) + strength * noise * torch.randn_like(x)
+            return warped(x + strength * noise * torch.randn_like(x), warp)
+        return warped(x, warp) + strength * noise * torch.randn_like(x)
+
+
+def warped(x: Tensor, warp: Tensor) -> Tensor:
+    """Images (N, C, H, W) seen through homographies (N, 3, 3) of their pixels; what lies beyond an image is 0."""
+    from kornia.geometry import warp_perspective
+
+    # kornia divides by a pixel's distance from the horizon, and on it by 0. Such a pixel lies beyond every image.
+    return torch.nan_to_num(warp_perspective(x, warp, x.shape[-2:]), nan=0.0)
 
 
 def homographies(n: int, height: int, width: int, strength: float) -> Tensor:

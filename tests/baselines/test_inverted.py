@@ -180,6 +180,22 @@ def test_the_warp_is_kornia_s_affine_map_and_perspective_in_one(monkeypatch: pyt
     torch.testing.assert_close(homographies(1, 28, 28, 1.0), perspective @ affine, atol=1e-4, rtol=1e-4)
 
 
+def test_a_pixel_on_the_horizon_sees_nothing_and_passes_no_gradient() -> None:
+    """It is at infinity: one such pixel in millions would end a training at a loss that is no number."""
+    normalized = torch.tensor([[0.5, 0, -1], [0, 0.5, -1], [0, 0, 1]])  # 5 x 5 pixels to [-1, 1]: exact in float32
+    swap = torch.tensor(
+        [[0.0, 0, 1], [0, 1, 0], [1, 0, 0]]
+    )  # (x, y) -> (1 / x, y / x): the middle column is at infinity
+    x = torch.rand(1, 1, 5, 5, requires_grad=True)
+    seen = inverted.warped(x, (normalized.inverse() @ swap @ normalized)[None])
+    assert bool((seen[..., 2] == 0).all())
+    torch.testing.assert_close(seen[..., 4], x[..., 4])
+    seen.square().sum().backward()
+    assert x.grad is not None
+    torch.testing.assert_close(x.grad[..., 4], 2 * x[..., 4])
+    assert float(x.grad[..., 1:4].abs().max()) == 0
+
+
 # --- as a baseline ------------------------------------------------------------------------------------------------
 
 
