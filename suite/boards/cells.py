@@ -11,18 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from suite.boards import margins, statistics
+from suite.boards import statistics
 from suite.boards.outcome import Outcome
 from suite.boards.reference import OwnTasks, chosen, heard, shared_seeds
 from suite.boards.rows import APART, MIN_SEEDS, MODEL, SECTION, Row
 from suite.errors import UserError, nearest
-from suite.measuring import tolerated
 
 if TYPE_CHECKING:
     import pandas as pd
 
-#: The state of a seed without a record.
-NOT_RUN = "not run"
+#: The state of a seed without a record, and of one whose record nobody here ran again.
+NOT_RUN, NOT_AGAIN = "not run", "claimed and not run again"
 
 #: Metric -> the metric that it is a fixed multiple of. It has no spread of its own in the records: its standard error
 #: over images, and its per-image values, are that metric's in its unit.
@@ -73,7 +72,6 @@ class _Cell:
     records: int
     keys: tuple[str, ...]
     moments: statistics.Moments
-    margin: float
 
 
 def cells(data: pd.DataFrame, metrics: Sequence[str], tasks: OwnTasks) -> Iterator[Row]:
@@ -191,7 +189,6 @@ def _row(
         keys=cell.keys,
         seed_variance=cell.moments.seed_variance,
         image_quantile=cell.moments.image_quantile,
-        margin=cell.margin,
     )
 
 
@@ -203,10 +200,6 @@ def _cell(outcomes: Mapping[int, Outcome], metric: _Metric, expected: Sequence[i
     found = [outcomes[seed] for seed in seeds]
     entries = [_entry(outcome.metrics, metric.name) for outcome in found]
     values = tuple(entry["value"] for entry in entries)
-    tolerances = [
-        tolerated(metric.unit, entry["value"], entry.get("se")) if outcome.untried else 0.0
-        for outcome, entry in zip(found, entries, strict=True)
-    ]
     images = min((entry["n"] for entry in entries if entry.get("n")), default=0)
     return _Cell(
         status=_status(missing, some=bool(seeds)),
@@ -215,16 +208,10 @@ def _cell(outcomes: Mapping[int, Outcome], metric: _Metric, expected: Sequence[i
         values=values,
         images=images,
         flags=tuple(sorted({flag for outcome in found for flag in outcome.flags})),
-        notes=tuple(
-            sorted(
-                {note for outcome in found for note in outcome.notes}
-                | margins.note(metric.name, metric.unit, values, tolerances)
-            )
-        ),
+        notes=tuple(sorted({note for outcome in found for note in outcome.notes})),
         records=len(outcomes),
         keys=tuple(outcome.key for outcome in found),
         moments=statistics.moments(values, [e.get("se") for e in entries], images or None) if seeds else _NOTHING,
-        margin=margins.margin(values, tolerances),
     )
 
 
@@ -249,7 +236,10 @@ def _status(missing: Mapping[int, str], some: bool) -> str:
 
 
 def _state(outcome: Outcome, metric: str) -> str:
-    """Why a record has no number to show; empty where it has one."""
+    """Why a record has no number to show; empty where it has one.
+
+    A claim is none: of a verified model the board shows what was run again here, and ranks it where that is all.
+    """
     if outcome.stale:
         return outcome.stale
     if outcome.status != "ok":
@@ -257,7 +247,9 @@ def _state(outcome: Outcome, metric: str) -> str:
     value = outcome.metrics.get(metric, {}).get("value")
     if value is None:
         return "not measured"
-    return "" if math.isfinite(value) else f"not finite: {value}"
+    if not math.isfinite(value):
+        return f"not finite: {value}"
+    return NOT_AGAIN if outcome.untried else ""
 
 
 def _why(missing: Mapping[int, str], every: bool) -> str:

@@ -75,9 +75,6 @@ def _compare(a: Row, b: Row, kept: PerImage) -> dict[str, Any]:
     if a.direction and abs(difference) > half:
         better = a.model if (difference < 0) == (a.direction == "lower") else b.model
     notes += [f"{row.model}: {row.reason}" for row in (a, b) if row.reason]
-    for row in (a, b):
-        if row.margin:
-            notes.append(f"{row.model}: not all was run again: {row.margin:.2g} {row.unit} may be claimed".strip())
     if min(len(a.seeds), len(b.seeds)) == 1:
         notes.append("one seed says nothing about others")
     known = not math.isnan(half)

@@ -125,7 +125,6 @@ def _evidence(rows: Sequence[Row], kept: PerImage) -> Evidence:
         covariance=covariance,
         images=float(images) if images > 1 else np.inf,
         resolution=rows[0].resolution,
-        margin=np.array([row.margin for row in rows]),
     )
 
 

@@ -73,8 +73,6 @@ class Row:
         records: How many records the cell has.
         half, low, high: The 95 % interval of the value itself.
         resolution: Differences below it are ties.
-        margin: How far the value may lie from what a maintainer's run would give: of a verified model whose cells were
-            not all run again, what the task tolerates, mean over seeds; of all others 0.
         rank_best, rank_worst: The places that the model may have in the column.
         ranked_among: How many models the column ranks.
         paired: Whether the rank rests on per-image values.
@@ -131,7 +129,6 @@ class Row:
     low: float = math.nan
     high: float = math.nan
     resolution: float = 0.0
-    margin: float = 0.0
     rank_best: float = math.nan
     rank_worst: float = math.nan
     ranked_among: int = 0

@@ -20,7 +20,7 @@ LEVEL is calibrated, not derived: ``simulation`` shows the error at 3 %. It abso
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,8 +57,6 @@ class Evidence:
         covariance: (K, K) G of the means over images.
         images: How many; the degrees of freedom of G are one less.
         resolution: Differences below it are ties.
-        margin: (K,) how far a score may be from what a run here would give; a difference in its favour below it proves
-            nothing.
     """
 
     mean: Floats
@@ -68,12 +66,10 @@ class Evidence:
     covariance: Floats
     images: float
     resolution: float = 0.0
-    margin: Floats = field(default_factory=lambda: np.zeros(1))
 
     def of(self, chosen: NDArray[np.intp]) -> Evidence:
         """Returns the evidence on these models."""
         arrays = {n: getattr(self, n)[chosen] for n in ("mean", "variance", "seeds", "deterministic")}
-        arrays["margin"] = np.broadcast_to(self.margin, self.mean.shape)[chosen]
         return replace(self, **arrays, covariance=self.covariance[np.ix_(chosen, chosen)])
 
 
@@ -165,9 +161,6 @@ class Column:
     ) -> None:
         unit = units(evidence, seeds, pairs, level)
         gap = evidence.mean[None] - evidence.mean[:, None]
-        margin = np.broadcast_to(evidence.margin, evidence.mean.shape)
-        # What nobody ran again counts against whom it is claimed for: a large claim is no shield.
-        self._beyond = np.abs(gap) > np.where(gap > 0, margin[:, None], margin[None])
         #: (K, K): the sign says which is better, positive for the row's model.
         self.statistic = np.divide(gap, unit, out=np.where(gap == 0, 0.0, np.copysign(np.inf, gap)), where=unit > 0)
         # Rounding of equal scores is no difference.
@@ -275,7 +268,7 @@ def step_down(columns: Sequence[Column], level: float = LEVEL) -> list[Bools]:
     for column in columns:
         better = column.statistic > first
         better[column._chosen] = column.statistic[column._chosen] > critical
-        found.append(better & column._beyond)  # what is asked of one model moves no pair of others
+        found.append(better)
     return found
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from suite import records
+from suite.checking.lint import REFUSED, lint
 from suite.errors import MachineFault, Unsupported, UserError, unknown
 from suite.plugins import registry
 from suite.training import BUDGETS
@@ -86,7 +87,8 @@ def check_file(
     tasks, models = ([entry for entry in entries if entry.kind == kind] for kind in ("task", "baseline"))
     yield from _check_tasks(file, tasks)
     failed: set[str] = set()
-    for finding in _check_models(models, data.load(dataset, data_root), budget) if models else ():
+    tried = _check_models(models, data.load(dataset, data_root), budget) if models else ()
+    for finding in (*map(_source, models), *tried):
         failed |= {finding.subject} if finding.status == "fail" else set()
         yield finding
     if workspace is not None:
@@ -100,6 +102,14 @@ def _check_tasks(file: Path, entries: list[registry.Entry]) -> Iterator[Finding]
 
     for entry in entries:
         yield from judge_task(Evidence.gather(file, entry.name), entry.name)
+
+
+def _source(entry: registry.Entry) -> Finding:
+    """Reads a model's source for what a submission is refused for."""
+    found = [str(finding) for finding in lint(registry.source(entry).files) if finding.kind == REFUSED]
+    more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
+    reason = found[0] + more if found else "reaches nothing that a model does not need"
+    return Finding(entry.name, "source", "fail" if found else "pass", reason)
 
 
 def _check_models(entries: list[registry.Entry], dataset: Dataset, budget: str) -> Iterator[Finding]:

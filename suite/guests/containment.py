@@ -120,8 +120,7 @@ def _files() -> list[str]:
                 arguments += ["--perms", "0755", "--dir", str(parent)]
             link = Path(place).is_symlink() and Path(place).parent == Path("/")
             arguments += ["--symlink", str(Path(place).readlink()), place] if link else ["--ro-bind", place, place]
-    installed = dict.fromkeys(sysconfig.get_path(name) for name in ("purelib", "platlib"))
-    hidden = [Path(root) / name for root in installed for name in EMBEDDED]
+    hidden = [root / name for root in _packages() for name in EMBEDDED]
     for folder in [*hidden, *(PACKAGE / name for name in TRAINED)]:
         if folder.is_dir():
             arguments += ["--tmpfs", str(folder), "--remount-ro", str(folder)]
@@ -135,6 +134,16 @@ def _interpreter() -> list[str]:
     """Where Python and the installed packages lie."""
     paths = [sys.base_prefix, sys.prefix, *(sysconfig.get_path(name) for name in ("purelib", "platlib", "stdlib"))]
     return list(dict.fromkeys(str(Path(path)) for path in paths))
+
+
+def _packages() -> list[Path]:
+    """Folders of packages below all that is bound: this interpreter's, its parent's, the system's, conda's."""
+    found = dict.fromkeys(Path(path) for path in [*map(sysconfig.get_path, ("purelib", "platlib")), *sys.path] if path)
+    for prefix in dict.fromkeys(map(Path, (sys.prefix, sys.base_prefix, "/usr", "/usr/local"))):
+        for below in (".", "pkgs/*", "envs/*"):
+            found |= dict.fromkeys(sorted(prefix.glob(f"{below}/lib*/python*/*-packages")))
+    bound = [*SYSTEM, *_interpreter()]
+    return list({path.resolve(): path for path in found if any(map(path.is_relative_to, bound))}.values())
 
 
 def _environment() -> list[str]:

@@ -31,8 +31,9 @@ from suite.training import Group
 
 #: Bytes that an answer about one image may have, and any answer.
 ROW_BYTES, SMALL_BYTES = 2**22, 2**26
-#: Images whose coding is counted, and twice as many: that is what is scored at once.
-COUNTED = 256
+#: Images whose coding is counted, and twice as many: that is what is scored at once. And of which there are whole
+#: numbers: a model may fill up its last block.
+COUNTED, BLOCK = 256, 64
 
 
 class Guest(Resident):
@@ -54,7 +55,8 @@ class Guest(Resident):
         first: what is learnt before an answer, from images that the weights hold, is told from what coding takes.
         """
         shift = secrets.choice([(down, right) for down in (-1, 0, 1) for right in (-2, -1, 1, 2)])
-        n = min(COUNTED + secrets.randbelow(16), len(dataset.train) // 2)
+        half = len(dataset.train) // 2
+        n = min(COUNTED + BLOCK * secrets.randbelow(3), half // BLOCK * BLOCK or half)
         images = dataset.train.grey[: 2 * n].roll(shift, (-2, -1))
         try:
             (once, one), (twice, two) = self._operations(images[:n]), self._operations(images)

@@ -3,7 +3,6 @@ from .card import FIELDS as FIELDS
 from .folder import CARD as CARD
 from .folder import MANIFEST as MANIFEST
 from .folder import SOURCE as SOURCE
-from .lint import lint as lint
 from .packing import submit as submit
 from .verdict import Verdict as Verdict
 from .verdict import told as told

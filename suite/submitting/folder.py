@@ -12,11 +12,11 @@ from typing import Any
 import orjson
 
 from suite import records
+from suite.checking import Finding, lint
 from suite.errors import UserError
 from suite.plugins import Entry, Source, registry
 from suite.records import clean
 from suite.submitting import card
-from suite.submitting.lint import Finding, lint
 
 MANIFEST, CARD, SOURCE, ENVIRONMENT, VERDICT = (
     "submission.json",

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from suite import records
+from suite.checking import REFUSED
 from suite.errors import UserError
 from suite.plugins import Source, identity, registry
 from suite.submitting import card, claims, folder
-from suite.submitting.lint import REFUSED
 from suite.version import ENGINE_VERSION, __version__
 
 

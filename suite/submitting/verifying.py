@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import secrets
 import shutil
@@ -15,13 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from suite import records
+from suite.checking import GIVEN, REFUSED
 from suite.errors import UserError
 from suite.measuring import tolerated
 from suite.plugins import digest
 from suite.submitting import claims, folder, verdict
 from suite.submitting.claims import title
 from suite.submitting.folder import Submission
-from suite.submitting.lint import GIVEN, REFUSED
 from suite.submitting.verdict import Verdict
 
 #: Cells that are run again unless another number is asked for, and seconds that one command may take.
@@ -31,8 +32,8 @@ CELLS, SECONDS = 3, 24 * 3600.0
 #: ``SURE``, relative to the value, a standard error is none.
 SURER, SURE = 0.5, 1e-6
 
-#: What a model is, the same on every machine.
-EXACT = ("parameters", "flops_per_image")
+#: What a model is, and by which share two counts of it may differ: what it takes may depend on the images.
+ALIKE = {"parameters": 0.0, "flops_per_image": 0.2}
 
 #: What the records of one cell's seeds have in common, and how many tell what seeds differ by.
 ONE_CELL = ("baseline", "baseline_params", "dataset", "budget", "precision", "task", "task_params", "task_version")
@@ -181,7 +182,7 @@ def _had_walls(guest: Any) -> bool:
 
 
 def _trained_elsewhere(claimed: Row, second: Row) -> bool:
-    """Whether two records come from different processors, or from different numbers of threads."""
+    """Whether two records come from different processors or numbers of threads."""
     return any(claimed["env"].get(name) != second["env"].get(name) for name in ("cpu", "device", "threads"))
 
 
@@ -203,8 +204,8 @@ def _differences(claimed: Row, second: Row, spread: Mapping[str, float]) -> list
     reasons = ["it has no per-image values, and the run again has"] if second["values"] > claimed["values"] else []
     reasons += [
         f"{name} is claimed to be {claimed['cost'].get(name)} and was {second['cost'].get(name)} when it was run again"
-        for name in EXACT
-        if claimed["cost"].get(name) != second["cost"].get(name)
+        for name, share in ALIKE.items()
+        if not math.isclose(claimed["cost"].get(name) or -1, second["cost"].get(name) or -1, rel_tol=share)
     ]
     reasons += [
         f"the run again is flagged '{flag}', and the record is not"
@@ -228,7 +229,7 @@ def _differences(claimed: Row, second: Row, spread: Mapping[str, float]) -> list
 
 
 def _uncertainty(name: str, claimed: Row, second: Row) -> list[str]:
-    """A number that is claimed to be surer than it is would win comparisons that it does not win."""
+    """A number that is claimed to be surer than it is wins comparisons that it does not win."""
     if claimed["n"] != second["n"]:
         return [f"{name} is claimed to rest on {claimed['n']} images and does on {second['n']}"]
     a, b = claimed["se"], second["se"]
@@ -271,10 +272,9 @@ def _private(submission: Submission, trial: Sequence[Row], options: Options, fou
 def _run(
     submission: Submission, trial: Sequence[Row], root: str | None, threads: int, workspace: str, scratch: str
 ) -> None:
-    first = trial[0]
+    first, tasks = trial[0], [part for raw in trial for part in ("--task", raw["task"])]
     command = ["run", "--path", str(submission.entry), "--baseline", first["baseline"], "--dataset", first["dataset"]]
-    command += [part for raw in trial for part in ("--task", raw["task"])]
-    command += ["--seeds", str(first["seed"]), "--budget", first["budget"], "--precision", first["precision"]]
+    command += [*tasks, "--seeds", str(first["seed"]), "--budget", first["budget"], "--precision", first["precision"]]
     command += ["--workspace", workspace, "--executor", "local", "--threads", str(threads), "--tracking", "off"]
     done = _suite([*command, *(["--data-root", root] if root else [])], scratch)
     if done.returncode not in (0, 1):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import math
 import random
 import statistics
 from collections.abc import Callable, Iterator, Sequence
@@ -14,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_flatten
 from torch.utils.flop_counter import flop_registry
 
 #: Of so many steps of training one is counted, in a dry run that costs up to twice its time.
@@ -54,9 +56,55 @@ PRODUCTS: dict[Any, Callable[..., int]] = {
     _aten.linalg_matrix_exp: lambda a: 30 * a.numel() * a.shape[-1],
 }
 
+#: Words in the names of operators that multiply matrices, or solve or transform by one. Where no formula is known such
+#: an operator counts by its numbers; all else, a sum or a sigmoid, counts nothing.
+MULTIPLYING = set(
+    """
+    addbmm addmm addmv addr attention baddbmm bag bmm cdist cholesky conv conv2d conv3d convolution dot eig eigh encoder
+    fft geqrf gru inverse linalg linear lstm lstsq lu matmul mm mv ormqr orgqr pdist qr rnn solve sspaddmm svd
+    transformer vdot
+    """.split()  # noqa: SIM905  # a list of words
+)
+
+
+def _by_numbers(args: Any, result: Any) -> int:
+    """Operations of a product of (m, k) and (k, n), told by how many numbers they and the result have.
+
+    A single matrix is inverted or taken apart.
+    """
+    taken, given = ([x for x in tree_flatten(y)[0] if isinstance(x, Tensor) and x.dim()] for y in (args, result))
+    sizes = sorted((x.numel() for x in taken if x.dim() > 1), reverse=True)
+    if len(sizes) > 1 and given:
+        return round(2 * math.sqrt(sizes[0] * sizes[1] * max(x.numel() for x in given)))
+    return max((2 * x.numel() * min(x.shape[-2:]) for x in taken if x.dim() > 1), default=0)
+
+
+def _transformed(x: Tensor, dims: Sequence[int], *_: Any) -> int:
+    """Five operations for each number and each halving (Cooley & Tukey 1965)."""
+    return round(5 * x.numel() * math.log2(max(2, math.prod(x.shape[dim] for dim in dims))))
+
+
+def _solved(matrix: Tensor, known: Tensor, *_: Any, **__: Any) -> int:
+    return matrix.numel() * known.shape[-1]
+
+
+PRODUCTS |= {
+    _aten.addbmm_: PRODUCTS[_aten.addbmm],
+    _aten.addmv_: PRODUCTS[_aten.addmv],
+    **dict.fromkeys((_aten.addmm_, _aten.baddbmm_), lambda bias, a, b, **_: 2 * a.numel() * b.shape[-1]),
+    **dict.fromkeys((_aten.addr, _aten.addr_), lambda bias, a, b, **_: 2 * a.numel() * b.numel()),
+    _aten._embedding_bag_forward_only: PRODUCTS[_aten._embedding_bag],
+    **dict.fromkeys((_aten._fft_c2c, _aten._fft_c2r, _aten._fft_r2c), _transformed),
+    _aten.linalg_solve_triangular: _solved,
+    _aten.triangular_solve: lambda known, matrix, *_: _solved(matrix, known),
+    _aten._cholesky_solve_helper: lambda known, matrix, *_: 2 * _solved(matrix, known),
+    _aten.linalg_lu_solve: lambda matrix, pivots, known, **_: 2 * _solved(matrix, known),
+    _aten.linalg_inv_ex: lambda a, **_: 2 * a.numel() * a.shape[-1],
+}
+
 
 class Counter(TorchDispatchMode):
-    """Adds up what ``flop_registry`` or ``PRODUCTS`` has a formula for; all else, a sum or a sigmoid, counts nothing.
+    """Adds up what ``flop_registry`` or ``PRODUCTS`` has a formula for, and by their numbers those in ``MULTIPLYING``.
 
     The figures are those of torch's ``FlopCounterMode``, which also attributes them to modules and for that
     loads torch's compiler, a second or more of every worker's start. What has a kernel of its own is not taken apart,
@@ -79,13 +127,14 @@ class Counter(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         formula = flop_registry.get(func.overloadpacket) or _own(func.overloadpacket)
-        if formula is None:
-            if _has_kernel(func.name()):
-                return func(*args, **kwargs)
+        if formula is None and not _has_kernel(func.name()):
             with self:  # an operator that is made of others, where autograd has not taken it apart
                 parts = func.decompose(*args, **kwargs)
-            return func(*args, **kwargs) if parts is NotImplemented else parts
+            if parts is not NotImplemented:
+                return parts
         result = func(*args, **kwargs)
+        if formula is None:
+            formula = _other(func.name())
         try:
             flops = formula(*args, **kwargs, out_val=result)
         except Exception:  # a use of the operator that the formula does not know must not end a training
@@ -99,6 +148,15 @@ class Counter(TorchDispatchMode):
 def _own(packet: Any) -> Callable[..., int] | None:
     formula = PRODUCTS.get(packet)
     return None if formula is None else lambda *args, out_val, **kwargs: formula(*args, **kwargs)
+
+
+@functools.cache
+def _other(name: str) -> Callable[..., int]:
+    """Returns what an operator without a formula counts."""
+    words = name.partition("::")[2].partition(".")[0].split("_")
+    if MULTIPLYING.isdisjoint(words):
+        return lambda *args, **kwargs: 0
+    return lambda *args, out_val, **kwargs: _by_numbers((args, kwargs), out_val)
 
 
 @functools.cache

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +74,7 @@ def test_records_read_from_disk_give_the_board_of_the_records(tmp_path: Path) ->
     assert cell(board(data), "m0")["flags"] == ("suspect",)
 
 
-def test_cells_that_no_maintainer_ran_again_are_ranked_beyond_the_tolerance_alone(tmp_path: Path) -> None:
+def test_of_a_verified_model_the_board_shows_what_was_run_again_and_ranks_it_where_that_is_all(tmp_path: Path) -> None:
     """A verdict lets 1 % + 0.5 nats pass: a submission could move all that is not run again by as much."""
     found = records(around(351, 353, 380))
     write_records(tmp_path, found)
@@ -82,32 +83,33 @@ def test_cells_that_no_maintainer_ran_again_are_ranked_beyond_the_tolerance_alon
 
     store.write_standing(tmp_path, "m0", store.VERIFIED, keys, again=keys[:1])
     table = board(load_records(tmp_path))
-    assert places(table) == {"m0": (1, 2), "m1": (1, 2), "m2": (3, 3)}
+    assert math.isnan(places(table)["m0"][0])
+    assert [places(table)[name] for name in ("m1", "m2")] == [(1, 1), (2, 2)]
     row = cell(table, "m0")
-    assert row["margin"] == pytest.approx(2 / 3 * (3.51 + 0.5), abs=0.1)
+    assert (row["status"], row["reason"]) == ("partial", "claimed and not run again (seed 1, 2)")
+    assert (row["value"], row["seeds"], row["keys"]) == (found[0]["metrics"]["nats"]["value"], (0,), (keys[0],))
     (compared,) = compare(table, "m0", "m1", [tmp_path])
-    assert compared["better"] == "m0"
-    assert compared["board"] == "tied"
-    assert "not all was run again: 2.7 nats may be claimed" in compared["note"]
-    assert row["notes"] == ("nats: 2 of 3 seeds stand as claimed; a lead counts from where it exceeds 2.7 nats",)
+    assert compared["board"] == ""
+    assert "m0: claimed and not run again (seed 1, 2)" in compared["note"]
 
     store.write_standing(tmp_path, "m0", store.VERIFIED, keys, again=keys)
     assert places(board(load_records(tmp_path)))["m0"] == (1, 1)
 
 
-def test_seeds_that_no_maintainer_ran_carry_a_model_no_further_than_his_runs_do(tmp_path: Path) -> None:
-    lies = {"m0": [308.0, 309.0, 208.0, 207.0], "m1": [300.0] * 4, "m2": [300.5, 300.4, 300.6, 300.5]}
-    found = records(lies)
+@pytest.mark.parametrize("claimed", [[208.0, 207.0], [308.0, 309.0], [1e6, 0.0]])
+def test_what_is_claimed_and_not_run_again_moves_no_number(tmp_path: Path, claimed: list[float]) -> None:
+    others = {"m1": [300.0, 300.1, 299.9, 300.0], "m2": [300.5, 300.4, 300.6, 300.5], "m3": [330.0, 331.0, 329.0, 330]}
+    alone = board(records(others))
+    found = records({"m0": [308.0, 309.0, *claimed], **others})
     write_records(tmp_path, found)
     keys = [raw["key"] for raw in found if raw["baseline"] == "m0"]
     store.write_standing(tmp_path, "m0", store.VERIFIED, keys, again=keys[:2])
     table = board(load_records(tmp_path))
-    assert cell(table, "m0")["margin"] == pytest.approx(308.5 - 258)
-    assert places(table)["m0"] == (1, 3)
+    assert (cell(table, "m0")["value"], cell(table, "m0")["seeds"]) == (308.5, (0, 1))
+    assert {name: place for name, place in places(table).items() if name != "m0"} == places(alone)
     store.write_standing(tmp_path, "m0", store.VERIFIED, keys, again=[])
     table = board(load_records(tmp_path))
-    assert places(table)["m0"] == (1, 3)
-    assert cell(table, "m0")["notes"] == ("nats: 4 of 4 seeds stand as claimed; no lead counts",)
+    assert (cell(table, "m0")["status"], cell(table, "m0")["seeds"]) == ("claimed and not run again", ())
 
 
 def test_the_board_leaves_the_records_as_they_were() -> None:

@@ -70,29 +70,6 @@ def test_below_the_resolution_all_are_ties_however_certain() -> None:
     assert establish(replace(e, resolution=0.01)).astype(int).tolist() == [[0, 0, 1], [0, 0, 1], [0, 0, 0]]
 
 
-def test_a_score_that_may_be_off_by_a_margin_is_separated_only_by_more_than_that() -> None:
-    e = replace(evidence([0.0, 3.0, 9.0], sd=0.0, image=1e-6), margin=np.array([4.0, 0.0, 0.0]))
-    assert establish(e).astype(int).tolist() == [[0, 0, 1], [0, 0, 1], [0, 0, 0]]
-    assert establish(replace(e, margin=np.array([9.5, 6.5, 0.0]))).astype(int).tolist() == [[0] * 3] * 3
-    assert establish(e.of(np.array([0, 2]))).sum() == 1
-
-
-def test_a_margin_is_no_shield() -> None:
-    """What is claimed counts against the model that claims it, however much that is."""
-    e = evidence([0.0, 3.0, 9.0], sd=0.0, image=1e-6)
-    for margin in (4.0, 1e3, np.inf):
-        better = establish(replace(e, margin=np.array([0.0, margin, margin])))
-        assert better.astype(int).tolist() == [[0, 1, 1], [0, 0, int(margin < 6)], [0, 0, 0]]
-
-
-def test_a_margin_of_one_model_moves_no_pair_of_others() -> None:
-    for gap in np.arange(0.3, 1.0, 0.05):
-        plain = evidence([0.0, gap, 7.0, 20.0, 40.0])
-        with_margin = replace(plain, margin=np.array([0.0, 0.0, 9.0, 0.0, 0.0]))
-        others = np.ix_([0, 1, 3, 4], [0, 1, 3, 4])
-        assert (establish(plain)[others] == establish(with_margin)[others]).all()
-
-
 def test_equal_scores_without_any_variance_are_a_tie_in_spite_of_rounding() -> None:
     assert not establish(evidence([0.1 + 0.2, 0.3], sd=0.0, image=0.0)).any()
 

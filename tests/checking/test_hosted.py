@@ -107,10 +107,14 @@ def source(path: Path) -> object:
 
 
 def first_failure(path: Path, monkeypatch: pytest.MonkeyPatch, rooms: Rooms) -> Finding:
-    """The first check that fails; rooms that are open serve every file."""
+    """The first check that fails but what is read; rooms that are open serve every file."""
     monkeypatch.setattr("suite.guests.Rooms", lambda walls: rooms)
     monkeypatch.setattr(Rooms, "close", lambda self: None)
-    return next(finding for finding in check_file(str(path)) if finding.status == "fail")
+    tried = check_file(str(path))
+    read = next(tried)
+    assert (read.check, read.status) == ("source", "fail"), read
+    assert "cheat.py:2: os asks the system" in read.reason, read
+    return next(finding for finding in tried if finding.status == "fail")
 
 
 @pytest.mark.parametrize(

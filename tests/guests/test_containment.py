@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 
 import pytest
+import sklearn
 
 from suite.guests import containment
 from suite.guests.containment import CONTAINED, SCRATCH, available, command
@@ -51,3 +53,16 @@ print(os.listdir({str(containment.PACKAGE / "measuring" / "judges")!r}))
 """
     told = subprocess.run(command(available(), [sys.executable, "-c", script]), env={}, capture_output=True, check=True)
     assert told.stdout.decode().split() == [SCRATCH] * 3 + ["[]"], "and what was trained on labels is not there"
+
+
+@contained
+def test_images_within_packages_are_hidden_wherever_packages_lie(monkeypatch: pytest.MonkeyPatch) -> None:
+    """``venv --system-site-packages`` leaves scikit-learn, with digits' test images, below ``sys.base_prefix``."""
+    own = sysconfig.get_path
+    monkeypatch.setattr(sysconfig, "get_path", lambda name: "/no" if name in ("purelib", "platlib") else own(name))
+    monkeypatch.setattr(sys, "path", [])
+    digits = Path(sklearn.__file__).parent / "datasets" / "data"
+    script = f"import os; print(os.listdir({str(digits)!r}))"
+    assert list(digits.glob("digits*"))
+    told = subprocess.run(command(available(), [sys.executable, "-I", "-c", script]), capture_output=True, check=True)
+    assert told.stdout.split() == [b"[]"]

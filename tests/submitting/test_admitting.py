@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from suite import boards, records
+from suite.checking import GIVEN, Finding
 from suite.errors import UserError
 from suite.submitting import admitting, card, folder, verdict
 from suite.submitting.folder import Submission, hashes
-from suite.submitting.lint import GIVEN, Finding
 from tests.factories import records as made
 from tests.factories import write_records
 

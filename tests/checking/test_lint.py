@@ -6,8 +6,7 @@ import random
 
 import pytest
 
-from suite.plugins import built_in_folder
-from suite.submitting.lint import (
+from suite.checking.lint import (
     GIVEN,
     LARGE,
     LARGE_NAMES,
@@ -19,6 +18,7 @@ from suite.submitting.lint import (
     REFUSED,
     lint,
 )
+from suite.plugins import built_in_folder
 
 HEAD = '"""Docstring."""\n'
 
@@ -56,6 +56,14 @@ def test_an_ordinary_model_is_found_nothing_in() -> None:
         "with torch.utils._python_dispatch._disable_current_modes(): pass",
         "torch._C._log_api_usage_once('')",
         "getattr(torch, '_C')",
+        "numpy.lib.npyio.DataSource('.').open('a')",
+        "numpy.ctypeslib.load_library('c', '/')",
+        "again = numpy.load('a')",
+        "from torch import load",
+        "import numba",
+        "logging.FileHandler('a').stream",
+        "random._os.listdir('/')",
+        "operator.attrgetter('load')(torch)",
         "getattr(torch.serialization, 'os').stat('/')",
         "frame = operator.attrgetter('f_back.f_locals')(frame)",
         "of = operator.attrgetter('serialization.os')",
@@ -143,6 +151,11 @@ def test_a_variable_may_be_called_as_a_function_of_pythons_is_and_is_not_called(
     assert found("class M:\n    def f(self, input):\n        return self.layer(input)") == []
     assert (REFUSED, 4) in found("class M:\n    def f(self, open):\n        return open('labels')")
     assert (REFUSED, 4) in found("class M:\n    def f(self, eval):\n        return self.layer(eval)")
+
+
+@pytest.mark.parametrize("pattern", ["sys=found", "_python_dispatch=object(_disable_current_modes=found)"])
+def test_an_attribute_that_a_pattern_takes_is_refused(pattern: str) -> None:
+    assert (REFUSED, 4) in found(f"def f():\n    match torch:\n        case object({pattern}): return found")
 
 
 def test_a_name_that_is_put_together_is_shown_to_a_person() -> None:

@@ -22,7 +22,10 @@ MODULES = {
     ),
     **dict.fromkeys(("torchvision.datasets", "sklearn.datasets", "skimage.data", "suite.data"), "reads a dataset"),
     **dict.fromkeys(("time", "timeit", "datetime"), "reads the clock"),
-    **dict.fromkeys(("torch.utils._python_dispatch", "torch.overrides", "torch._C"), "hides operations from a count"),
+    **dict.fromkeys(
+        ("torch.utils._python_dispatch", "torch.overrides", "torch._C", "torch.utils.cpp_extension", "numba", "cffi"),
+        "hides operations from a count",
+    ),
 }
 
 #: Calls by name, and attributes of whatever object.
@@ -53,6 +56,15 @@ ATTRIBUTES = {
         "opens files",
     ),
 }
+
+#: By which libraries open files; a method of a model's own may be called so.
+OPENERS = set(
+    """
+    load open hub DataSource fromregex open_memmap load_library FileHandler read_clipboard read_excel read_feather
+    read_fwf read_hdf read_html read_json read_orc read_parquet read_pickle read_sas read_spss read_sql read_stata
+    read_table read_xml unsafe_load
+    """.split()  # noqa: SIM905
+)
 
 #: What a model may take of Python's own library. Modules that are installed beside it are not listed anywhere.
 HARMLESS = set(

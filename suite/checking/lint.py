@@ -12,9 +12,9 @@ import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from suite.checking.reach import ATTRIBUTES, CALLS, HARMLESS, MODULES, NEVER, OFFERED, OPENERS, OWN, REACHED
 from suite.plugins import is_text, own_file, parse
 from suite.records import clean
-from suite.submitting.reach import ATTRIBUTES, CALLS, HARMLESS, MODULES, NEVER, OFFERED, OWN, REACHED
 
 #: Bytes of the literals of one statement, and of all files together, from which on they may hold weights or labels.
 LARGE, LARGE_TOGETHER = 1_000, 8_000
@@ -96,7 +96,10 @@ def _python(tree: ast.Module) -> Iterator[Seen]:
             if node.id in NEVER or node.id not in own or node in called:
                 yield REFUSED, node.lineno, f"{node.id}() {CALLS[node.id]}"
         elif isinstance(node, ast.Call) and _called(node) in ("attrgetter", "methodcaller"):
-            if not all(isinstance(argument, ast.Constant) for argument in node.args):
+            texts = [argument.value for argument in node.args if isinstance(argument, ast.Constant)]
+            for part in (part for text in texts for part in str(text).split(".")):
+                yield from _attribute(ast.Attribute(node.func, part, ast.Load(), lineno=node.lineno), known)
+            if len(texts) < len(node.args):
                 yield LOOK, node.lineno, f"{_called(node)}() of a name that is not written out"
         elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("getattr", "setattr"):
             name = node.args[1] if len(node.args) > 1 else None
@@ -108,6 +111,8 @@ def _python(tree: ast.Module) -> Iterator[Seen]:
             yield from _path(node.value, node.lineno)
         elif isinstance(node, ast.Attribute):
             yield from _attribute(node, known)
+        elif isinstance(node, ast.MatchClass) and (node.patterns or node.kwd_attrs):
+            yield REFUSED, node.cls.lineno, "a class pattern reaches attributes of what it matches: write them out"
         elif isinstance(node, ast.Global):
             yield LOOK, node.lineno, f"the state of the module is changed: global {', '.join(node.names)}"
 
@@ -130,6 +135,8 @@ def _import(node: ast.Import | ast.ImportFrom) -> Iterator[Seen]:
         for name in (alias.name for alias in node.names):
             if name in REACHED:
                 yield REFUSED, node.lineno, f"{name}, taken from {node.module}, {MODULES[name]}"
+            elif name in OPENERS or name in ATTRIBUTES:
+                yield REFUSED, node.lineno, f"{name}, taken from {node.module}, {ATTRIBUTES.get(name, 'opens files')}"
             elif name in MODULES and f"{node.module}.{name}" not in MODULES:
                 yield LOOK, node.lineno, f"{name} is taken from {node.module}: is it the module that {MODULES[name]}?"
 
@@ -163,13 +170,13 @@ def _attribute(node: ast.Attribute, known: Mapping[str, str]) -> Iterator[Seen]:
         yield REFUSED, node.lineno, f"{chain} {MODULES[chain]}"
     elif owner == "suite" and chain not in OFFERED:
         yield REFUSED, node.lineno, f"{chain} {OWN}"
-    if node.attr in REACHED:  # a model's own layer may be called so
-        kind = LOOK if owner == "self" else REFUSED
-        yield kind, node.lineno, f".{node.attr} {MODULES[node.attr]}"
+    mine = LOOK if owner == "self" else REFUSED  # a model's own layer may be called so
+    if (module := node.attr.lstrip("_")) in REACHED:
+        yield mine, node.lineno, f".{node.attr} {MODULES[module]}"
+    if node.attr in OPENERS:
+        yield mine, node.lineno, f".{node.attr} opens files: declare them as `files`"
     if (owner, node.attr) == ("torch", "_C"):
         yield REFUSED, node.lineno, f"torch._C {MODULES['torch._C']}"
-    if (owner, node.attr) in {("torch", "load"), ("np", "load"), ("numpy", "load"), ("torch", "hub")}:
-        yield REFUSED, node.lineno, f"{owner}.{node.attr} opens files: declare them as `files`"
 
 
 def _literals(tree: ast.Module) -> Iterator[Seen]:
