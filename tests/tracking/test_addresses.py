@@ -124,7 +124,7 @@ def holds(folder: Path, secret: str, least: int = 5) -> list[Path]:
     """Returns the files below a folder that hold a password, as it is or as it stands in a URI."""
     forms = (secret.encode(), quote(secret, safe="").encode())
     files = {}
-    for path in folder.rglob("*"):
+    for path in (Path(place) / name for place, _, names in os.walk(folder) for name in names):
         with contextlib.suppress(OSError):  # what is there for a moment alone
             if path.is_file():
                 files[path] = path.read_bytes()
