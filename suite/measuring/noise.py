@@ -7,7 +7,6 @@ needs exactly are sent finely and cost much, the others coarsely.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -41,8 +40,8 @@ MAX_BLOCKS = 20
 #: rest go to wide codes that the decoder does not need, which the start at 30 switches off at once.
 BLOCKS = {"quick": 4}
 FIT_BATCH = 100
-#: A training split of at most so many images, and codes of so many bytes, is encoded once and not anew at every step.
-MOST_ENCODED, MOST_BYTES = 10_000, 2**30
+#: A training split of at most this many images is encoded once and not anew at every step.
+MOST_ENCODED = 10_000
 #: Training images on which blocks and starts are compared, with the same noise for all.
 SAMPLE_IMAGES = 1000
 
@@ -119,9 +118,8 @@ class _Drawn:
         self._model, self._bits = subject.model, subject.dataset.train.binary
         self._known: dict[str, Tensor | Discrete] | None = None
         if len(self._bits) <= MOST_ENCODED:
-            few = self._model.encode(self._bits[:FIT_BATCH])
-            if _bytes(few) * len(self._bits) <= MOST_BYTES * FIT_BATCH:
-                parts = [self._model.encode(b) for (b,) in batches(self._bits)]
+            parts = [self._model.encode(b) for (b,) in batches(self._bits)]
+            if all(isinstance(group, Tensor | Discrete) for group in parts[0].values()):
                 self._known = {name: _joined([part[name] for part in parts]) for name in parts[0]}
 
     def batch(self, rng: torch.Generator) -> tuple[Tensor, dict[str, Group]]:
@@ -134,12 +132,6 @@ class _Drawn:
             name: Discrete(group.values[rows], group.classes) if isinstance(group, Discrete) else group[rows]
             for name, group in self._known.items()
         }
-
-
-def _bytes(groups: dict[str, Group]) -> float:
-    """What groups hold; infinite where they are not plain numbers."""
-    plain = [g.values if isinstance(g, Discrete) else g for g in groups.values()]
-    return sum(g.nbytes if isinstance(g, Tensor) else math.inf for g in plain)
 
 
 def _joined(parts: list[Any]) -> Tensor | Discrete:
