@@ -876,7 +876,7 @@ BREAKS = (
         "a trial scores what it trained, not what it sealed",
         "suite/running/preparation.py",
         "    return _loaded(folder, recipe, trial.cells[0])\n",
-        "    return baseline, note_of(report, cell)\n",
+        "    return baseline, note\n",
         "running/test_trial.py::test_what_is_scored_is_a_model_that_never_trained",
     ),
     Break(

@@ -208,12 +208,14 @@ def _scores(evidence: Evidence, model: str) -> str:
 def _baseline_checks(specimen: Examinee, tried: Examinee) -> Iterator[tuple[str, Callable[[], str]]]:
     """Yields the name of each check and the check itself, the quick ones first; tasks score the one to be tried."""
     from suite.checking import integrity, rehearsal
-    from suite.checking.hosted import Hosted, fresh_process
+    from suite.checking.hosted import Hosted, fresh_process, within_budget
 
     for check in integrity.CHECKS:
         yield check.__name__.replace("_", " "), partial(_in_one_process, check, specimen)
     if isinstance(specimen, Hosted):
         yield "fresh process", partial(fresh_process, specimen)
+    if isinstance(tried, Hosted):
+        yield "within its budget", partial(within_budget, tried)
     public, secret = rehearsal.public_and_secret(tried)
     yield "no test image by heart", partial(rehearsal.no_test_image_by_heart, public)
     for name, task in rehearsal.tasks(tried.dataset.info):

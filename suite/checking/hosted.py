@@ -16,6 +16,7 @@ from suite.data import Dataset
 from suite.guests import SETTLING, TWIN_IMAGES, Guest, Job, Rooms, available, of_source
 from suite.measuring import Frozen, Subject, answers
 from suite.plugins import Source
+from suite.running import note_of, own_training
 
 
 @dataclass
@@ -25,10 +26,12 @@ class Hosted(Examinee):
     Attributes:
         guest: The trained model, in rooms of its own.
         static: What the text of its file declares.
+        note: What a checkpoint would say of its training.
     """
 
     guest: Guest
     static: Mapping[str, Any]
+    note: Mapping[str, Any]
 
     @staticmethod
     def grow(source: Source, params: dict[str, Any], dataset: Dataset, rooms: Rooms, budget: str = BUDGET) -> Hosted:
@@ -41,10 +44,11 @@ class Hosted(Examinee):
         job = Job(fields, files, params, asdict(dataset.spec), 0, 1, {})
         guest = Guest(job, source.static, dataset.spec, available(), secrets.token_hex(16))
         guest.open(rooms, budget)
-        guest.train(dataset, budget, "float32")
+        report = guest.train(dataset, budget, "float32")
+        weights = guest.state_dict().values()
         guest.settle(dataset.train.grey[:SETTLING])
         guest.count()
-        return Hosted(dataset, Frozen(guest), budget, guest, source.static)
+        return Hosted(dataset, Frozen(guest), budget, guest, source.static, note_of(report, {}, weights, weights))
 
     @property
     def declared(self) -> Mapping[str, Any]:
@@ -90,3 +94,12 @@ def fresh_process(s: Hosted) -> str:
     answered = answers.of_decoder(s.model, rows(values, order))  # and one each of this
     compare(rows(expected, order) if values else expected, answered, "in a fresh process, on stored latents")
     return "same parameters and answers; no file read, no connection"
+
+
+def within_budget(s: Hosted) -> str:
+    """Its training takes no more than its budget's images cost to be coded and learnt from."""
+    coding = s.guest.coding(s.dataset)
+    if own := own_training(s.note, coding, s.budget, s.dataset):
+        fixed = f"; {coding.fixed:,} operations do not grow with the images" if coding and coding.fixed else ""
+        raise Caught(f"{own}: its rows would be marked 'own training'{fixed}")
+    return f"{s.note['training_flops']:,} operations after the {s.budget} budget"

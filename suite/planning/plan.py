@@ -144,7 +144,9 @@ def make_plan(selection: Selection, *, download: bool = True) -> Plan:
     baselines = _resolve("baseline", selection.baselines, selection.paths)
     root = data.data_root(selection.data_root)
     absent = [] if download else [name for name in selection.datasets if not data.on_disk(name, root)]
-    hashes = {name: "" if name in absent else data.content_hash(name, root) for name in selection.datasets}
+    hashes = {name: data.content_hash(name, root) for name in selection.datasets if name not in absent}
+    taken = _hashes_of_records(absent, workspace)
+    hashes |= {name: taken.get(name, "") for name in absent}
     cells = _cells(selection, tasks, baselines, hashes)
     if selection.shard:
         history = records.read_raw([selection.costs]) if selection.costs else []
@@ -156,7 +158,7 @@ def make_plan(selection: Selection, *, download: bool = True) -> Plan:
         tasks={name: source for name, (source, _) in tasks.items()},
         workspace=str(workspace),
         data_root=str(root),
-        warnings=[f"{name} is not in {root}: `suite run` downloads it" for name in absent],
+        warnings=[_told(name, root, name in taken) for name in absent],
     )
     return _look_up(plan, cells, infos)
 
@@ -169,6 +171,18 @@ def _check(selection: Selection) -> None:
     ):
         if name not in choices:
             raise unknown(kind, name, choices)
+
+
+def _hashes_of_records(datasets: Sequence[str], workspace: Path) -> dict[str, str]:
+    """Returns what the newest record of each dataset says of its bytes, for those that are not here to be hashed."""
+    known = sorted(records.read_raw([workspace]) if datasets else [], key=lambda raw: raw["finished"])
+    hashes = {raw["dataset"]: raw["ingredients"].get("checkpoint", {}).get("dataset", "") for raw in known}
+    return {name: hashes[name] for name in datasets if hashes.get(name)}
+
+
+def _told(dataset: str, root: Path, recorded: bool) -> str:
+    granted = "; that its bytes are those of the records is taken for granted" if recorded else ""
+    return f"{dataset} is not in {root}: `suite run` downloads it{granted}"
 
 
 def _resolve(kind: str, selectors: Sequence[str], paths: Sequence[str]) -> Resolved:

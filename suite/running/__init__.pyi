@@ -1,8 +1,10 @@
+from .effort import own_training as own_training
 from .executor import Execution as Execution
 from .executor import run_local as run_local
 from .interrupt import interruptible as interruptible
 from .nodes import Capacity as Capacity
 from .nodes import capacity_at as capacity_at
+from .preparation import note_of as note_of
 from .ray_environment import load_tune as load_tune
 from .run import Interrupted as Interrupted
 from .run import Outcome as Outcome

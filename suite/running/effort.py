@@ -61,12 +61,17 @@ def marks(
     elif learns and (same := sorted(_same_weights(note, folder.parent))):
         seeds = ", ".join(map(str, same))
         found[GIVEN_WEIGHTS] = f"{GIVEN_WEIGHTS}: trained with other seeds ({seeds}), its parameters are the same"
-    times = overspent(note, coding, trial.cells[0].budget, dataset)
-    if own := steps_of_its_own(note):
+    if own := own_training(note, coding, trial.cells[0].budget, dataset):
         found[OWN_TRAINING] = f"{OWN_TRAINING}: {own}"
-    elif times:
-        found[OWN_TRAINING] = f"{OWN_TRAINING}: {times:.3g} times the operations of its budget's images"
     return found
+
+
+def own_training(note: Mapping[str, Any], coding: flops.Coding | None, budget: str, dataset: Dataset) -> str:
+    """Returns by what a model has trained more than its budget; "" where it has not."""
+    if own := steps_of_its_own(note):
+        return own
+    times = overspent(note, coding, budget, dataset)
+    return f"{times:.3g} times the operations of its budget's images" if times else ""
 
 
 def steps_of_its_own(note: Mapping[str, Any]) -> str:

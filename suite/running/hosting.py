@@ -96,6 +96,6 @@ def _trained(folder: Path, guest: Guest, trial: Trial, dataset: Dataset, clock: 
         report = guest.train(dataset, cell.budget, cell.precision, teller(say))
         report.seconds = time.perf_counter() - began  # by the referee's own clock
     state = guest.state_dict()
-    note = note_of(report, cell, state.values(), state.values())
+    note = note_of(report, cell.ingredients.get("checkpoint", {}), state.values(), state.values())
     checkpoints.write(folder, state, note)
     return note

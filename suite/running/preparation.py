@@ -221,10 +221,13 @@ def _train(
             report=teller(say),
             until=trial.rung,
         )
-    return baseline, note_of(report, cell, baseline.parameters(), (*baseline.parameters(), *baseline.buffers()))
+    held = (*baseline.parameters(), *baseline.buffers())
+    return baseline, note_of(report, cell.ingredients.get("checkpoint", {}), baseline.parameters(), held)
 
 
-def note_of(report: TrainingReport, cell: Cell, weights: Iterable[Tensor], held: Iterable[Tensor]) -> dict[str, Any]:
+def note_of(
+    report: TrainingReport, ingredients: Mapping[str, Any], weights: Iterable[Tensor], held: Iterable[Tensor]
+) -> dict[str, Any]:
     """Returns what a checkpoint says of its training, with the hash of what was trained and how much it holds."""
     return {
         "numbers": sum(tensor.numel() for tensor in held),
@@ -243,7 +246,7 @@ def note_of(report: TrainingReport, cell: Cell, weights: Iterable[Tensor], held:
         "images": report.images,
         "steps": report.steps,
         "curves": report.curves,
-        "ingredients": cell.ingredients.get("checkpoint", {}),
+        "ingredients": dict(ingredients),
     }
 
 

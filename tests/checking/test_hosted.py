@@ -12,7 +12,7 @@ import torch
 from suite import data
 from suite.checking import rehearsal
 from suite.checking.check import Finding, check_file
-from suite.checking.hosted import Hosted, fresh_process, hash_of
+from suite.checking.hosted import Hosted, fresh_process, hash_of, within_budget
 from suite.checking.integrity import Caught
 from suite.guests import CONTAINED, Rooms, available
 from suite.measuring import Frozen
@@ -53,6 +53,18 @@ UNSEEDED = """
 LABELS = """
     def loss(self, batch):
         return {"loss": super().loss(batch)["loss"] + batch.y}
+"""
+
+THRICE = """
+    def loss(self, batch):
+        return {"loss": sum(super(Cheat, self).loss(batch)["loss"] for _ in range(3))}
+"""
+
+CONSTRAINED = """
+    def __init__(self, spec, map="householder"):
+        super().__init__(spec)
+        hidden = torch.nn.utils.parametrizations.orthogonal(nn.Linear(64, 64), orthogonal_map=map)
+        self.encoder = nn.Sequential(nn.Linear(spec.pixels, 64), hidden, nn.Linear(64, 4))
 """
 
 READS = """
@@ -106,6 +118,10 @@ def source(path: Path) -> object:
     return registry.source(next(entry for entry in registry.read_file("baseline", path) if entry.name == "cheat"))
 
 
+def grown(path: Path, rooms: Rooms, **params: object) -> Hosted:
+    return Hosted.grow(source(path), params, data.load("digits"), rooms)
+
+
 def first_failure(path: Path, monkeypatch: pytest.MonkeyPatch, rooms: Rooms) -> Finding:
     """The first check that fails but what is read; rooms that are open serve every file."""
     monkeypatch.setattr("suite.guests.Rooms", lambda walls: rooms)
@@ -146,10 +162,23 @@ def test_a_file_that_reads_the_data_does_not_train(
     assert (found.check, "FileNotFoundError" in found.reason) == ("trains", True), found
 
 
+def test_a_training_beyond_its_budget_is_told_before_it_is_run(tmp_path: Path, rooms: Rooms) -> None:
+    assert within_budget(grown(write(tmp_path, "    pass\n"), rooms)).endswith("operations after the smoke budget")
+    with pytest.raises(Caught, match=r"^(2\.|3\.).* times the operations .*'own training'$"):
+        within_budget(grown(write(tmp_path, THRICE), rooms))
+
+
+def test_a_constraint_s_own_products_count_and_a_cheaper_map_is_within_the_budget(tmp_path: Path, rooms: Rooms) -> None:
+    path = write(tmp_path, CONSTRAINED)
+    assert within_budget(grown(path, rooms))
+    with pytest.raises(Caught, match=r"operations do not grow with the images$"):
+        within_budget(grown(path, rooms, map="matrix_exp"))
+
+
 def test_what_a_model_opens_is_told(tmp_path: Path, rooms: Rooms) -> None:
     package = Path(torch.__file__).parent
     path = write(tmp_path, f"\n    def fit(self, train):\n        open('{package / 'py.typed'}')\n")
-    specimen = Hosted.grow(source(path), {}, data.load("digits"), rooms)
+    specimen = grown(path, rooms)
     with pytest.raises(Caught, match=r"opens .*py\.typed"):
         fresh_process(specimen)
 

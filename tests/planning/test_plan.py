@@ -117,6 +117,21 @@ def test_the_newest_of_several_old_records_is_the_one_compared(selection: Select
     assert "width: 6 -> 7" in cell.reason
 
 
+def test_where_the_data_is_not_here_the_records_are_not_stale_for_it(
+    selection: Selection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(make_plan(selection))
+    monkeypatch.setattr(data, "on_disk", lambda name, root: False)
+    found = make_plan(selection, download=False)
+    assert (found.counts(), found.pending) == ({"done": 12}, [])
+    assert [line.partition("; ")[2] for line in found.warnings] == [
+        "that its bytes are those of the records is taken for granted"
+    ]
+    empty = make_plan(dataclasses.replace(selection, workspace=selection.workspace + "-new"), download=False)
+    assert empty.counts() == {"missing": 12}
+    assert [line.endswith("downloads it") for line in empty.warnings] == [True]
+
+
 def test_what_a_dataset_cannot_give_is_unsupported_with_the_reason_and_leaves_a_record(
     selection: Selection, monkeypatch: pytest.MonkeyPatch
 ) -> None:

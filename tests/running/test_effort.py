@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -260,8 +259,7 @@ def test_a_fifth_more_than_the_budget_is_the_limit(share: float, marked: bool) -
 
 
 def test_the_clock_of_a_process_that_a_model_forked_is_no_time() -> None:
-    cell: Any = SimpleNamespace(ingredients={})
-    notes = [preparation.note_of(training.TrainingReport(core_seconds=s), cell, [], []) for s in (-3.0, 0.0, 2.5)]
+    notes = [preparation.note_of(training.TrainingReport(core_seconds=s), {}, [], []) for s in (-3.0, 0.0, 2.5)]
     assert [note["train_core_seconds"] for note in notes] == [None, None, 2.5]
 
 
