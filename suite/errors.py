@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from pathlib import Path
 
 
 class UserError(Exception):
@@ -41,6 +42,14 @@ def nearest(name: str, choices: Iterable[str]) -> str:
     if close:
         return f"; did you mean '{close[0]}'?"
     return f"; choose from {', '.join(options)}" if options else ""
+
+
+def no_file(path: str | Path, kind: str = "file") -> UserError:
+    """Returns the error for a path at which there is nothing, with the nearest name in its folder."""
+    place = Path(path).expanduser()
+    beside = [other.name for other in place.parent.iterdir()] if place.parent.is_dir() else []
+    close = difflib.get_close_matches(place.name, beside, n=1)
+    return UserError(f"no such {kind}: {path}" + (f"; did you mean '{place.with_name(close[0])}'?" if close else ""))
 
 
 def unknown(kind: str, name: str, choices: Iterable[str]) -> UserError:

@@ -144,9 +144,9 @@ class Row:
         return self.dataset, self.budget, self.precision, self.engine
 
     @property
-    def class_(self) -> tuple[bool, int, bool]:
+    def class_(self) -> tuple[bool, bool, int, bool]:
         """Who is ranked with whom within a section, and has a table with whom: with as many trials, if any."""
-        return self.apart, self.tuned, self.supervised
+        return self.apart, self.standing == CLAIMED, self.tuned, self.supervised
 
     @property
     def column(self) -> tuple[str, int, str]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from suite import records
 from suite.checking.lint import REFUSED, lint
-from suite.errors import MachineFault, Unsupported, UserError, unknown
+from suite.errors import MachineFault, Unsupported, UserError, no_file, unknown
 from suite.plugins import registry
 from suite.training import BUDGETS
 
@@ -76,7 +76,7 @@ def check_file(
         raise unknown("budget", budget, BUDGETS)
     file = Path(path).expanduser().resolve()
     if not file.is_file():
-        raise UserError(f"no such file: {path}")
+        raise no_file(path)
     entries = [entry for kind in ("baseline", "task") for entry in registry.read_file(kind, file)]
     if not entries:
         raise UserError(f"{path} holds no baseline and no task (a public class that derives from Baseline or Task)")

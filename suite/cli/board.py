@@ -13,7 +13,7 @@ import typer
 
 from suite.cli.blocks import spread
 from suite.cli.options import BoardOptions, Folders, Metrics, Paths, Workspace, check_format
-from suite.errors import UserError
+from suite.errors import UserError, no_file
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -64,6 +64,10 @@ def load(folders: Sequence[Path]) -> pd.DataFrame:
     data = load_records(*folders, warnings=warnings)
     for line in warnings:
         typer.echo(f"warning: {line}", err=True)
+    absent = [folder for folder in folders if not folder.exists()]
+    if absent and len(folders) > 1:
+        raise no_file(absent[0], "folder")
     if data.empty:
-        raise UserError(f"no records in {', '.join(map(str, folders))}: `suite run` makes them")
+        told = str(no_file(absent[0], "folder")) if absent else f"no records in {', '.join(map(str, folders))}"
+        raise UserError(f"{told}; `suite run` makes them")
     return data

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from suite.boards import Row, parts
-from suite.pages.notes import ANCHOR, FLAG, Anchors, anchor_models, first_notes, further_notes
+from suite.pages.notes import ANCHOR, FLAG, TICK, Anchors, anchor_models, first_notes, further_notes
+from suite.records import CLAIMED, VERIFIED
 
 #: Arrow in a header: where better lies.
 ARROWS = {"lower": "↓", "higher": "↑"}
@@ -186,7 +187,7 @@ def _sheet(rows: Sequence[Row], anchors: Anchors) -> Sheet:
     costs = [heading for heading, _ in costs_of(rows[0]).values()]
     lines: dict[str, Line] = {}
     for row in rows:
-        mark = ANCHOR if row.model in known else ""
+        mark = ANCHOR * (row.model in known) + TICK * (row.standing == VERIFIED)
         overall = places(row.overall_best, row.overall_worst)
         line = lines.setdefault(row.model, Line(row.model + mark, overall, row.overall, [], _costs(row)))
         line.entries.append(_entry(row))
@@ -202,7 +203,10 @@ def caption(row: Row) -> str:
     trained = "trained with labels" if row.supervised else "trained without labels"
     if row.tuned:
         trained += f", tuned ({row.tuned} {'trial' if row.tuned == 1 else 'trials'} each)"
-    return f"{trained}, with weights or training of their own: not ranked" if row.apart else trained
+    if not row.apart:
+        return trained
+    why = "claimed and run by nobody else" if row.standing == CLAIMED else "with weights or training of their own"
+    return f"{trained}, {why}: not ranked"
 
 
 def _head(column: Row, columns: Sequence[Row]) -> Head:

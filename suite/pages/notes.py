@@ -8,9 +8,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from suite.boards import MIN_SEEDS, Row, parts
 from suite.data import DATASETS
+from suite.records import CLAIMED, VERIFIED
 
-#: Mark of a value with a flag, and of a model that is an anchor.
-FLAG, ANCHOR = "!", "°"
+#: Mark of a value with a flag, of a model that is an anchor, and of a verified submission.
+FLAG, ANCHOR, TICK = "!", "°", "✓"
+
+#: What the tick means.
+RUN_AGAIN = "Verified: somebody else's model that a maintainer has run again; its numbers are those of that run."
 
 #: Names of anchors that are no baselines.
 KINDS = ("floor", "exact")
@@ -59,7 +63,9 @@ def _rules(rows: Sequence[Row]) -> list[str]:
             "that are certain. Rows are in the order of the mean of the middle ranks. Of a family its best variant "
             "counts; any other has the place that it would have in its stead."
         )
-    if any(row.apart for row in rows):
+    if any(row.standing == CLAIMED for row in rows):
+        found.append("Claimed: records of a submission that nobody else has run. They are shown and not ranked.")
+    if any(row.apart and row.standing != CLAIMED for row in rows):
         found.append(
             "Weights or training of their own: models that know more than the budget taught them. They are shown and "
             "not ranked; where a file brings its weights the interval is over test images alone."
@@ -172,9 +178,9 @@ def _marks(rows: Sequence[Row], anchors: Anchors) -> list[str]:
     """What the mark of an anchor means, where one is shown."""
     known = {name for task in {row.task for row in rows} for name in anchor_models(anchors.get(task, ()))}
     shown = any(row.model in known or not math.isnan(row.floor) for row in rows)
-    return (
-        [f"{ANCHOR} An anchor: its score is known beforehand. The floor knows nothing of the image."] if shown else []
-    )
+    told = "An anchor: its score is known beforehand. The floor knows nothing of the image."
+    verified = any(row.standing == VERIFIED for row in rows)
+    return [f"{ANCHOR} {told}"] * shown + [f"{TICK} {RUN_AGAIN}"] * verified
 
 
 def _anchor_notes(rows: Sequence[Row], anchors: Anchors) -> list[str]:
@@ -196,8 +202,9 @@ def _anchor(name: str, summary: str, rows: Sequence[Row]) -> str:
     scored = [row.value for row in rows if row.model in model and not math.isnan(row.value)]
     floors = [row.floor for row in rows if name == "floor" and not math.isnan(row.floor)]
     number = (floors or scored)[:1]
+    metric = "" if rows[0].metric == rows[0].unit else f" ({rows[0].metric})"
     # Three decimals: a tenth of the finest resolution; adding 0.0 turns -0.0 into 0.0.
-    here = "".join(f"; here {round(x, 3) + 0.0:.4g} {rows[0].unit}".rstrip() for x in number)
+    here = "".join(f"; here {round(x, 3) + 0.0:.4g} {rows[0].unit}".rstrip() + metric for x in number)
     return f"{name}: {told.strip()}{here}"
 
 

@@ -11,7 +11,7 @@ from importlib.metadata import entry_points
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from suite.errors import UserError, nearest, unknown
+from suite.errors import UserError, nearest, no_file, unknown
 from suite.plugins.closure import built_in_folder, collect, digest, identity, read
 from suite.plugins.declarations import Facts, explain_none, read_facts
 from suite.plugins.loading import load
@@ -178,7 +178,7 @@ def _paths(kind: str, extra: Sequence[str]) -> Iterator[Path]:
         elif path.is_file():
             yield path
         else:
-            raise UserError(f"no such file or folder: {text}")
+            raise no_file(text, "file or folder")
 
 
 def _python_files(folder: Path) -> list[Path]:

@@ -59,7 +59,7 @@ def merge(
     """
     outcome: dict[str, list[str]] = {"taken": [], "present": [], "conflicts": []}
     told: list[str] = [] if warnings is None else warnings
-    read = records.read_all(*folders, warnings=warnings, links=False)
+    read = records.read_all(*folders, warnings=warnings, foreign=True)
     found = [r for r in read if keys is None or r.key in keys]
     known = records.read_keys(workspace, (record.key for record in found), warnings)
     for record in found:

@@ -128,7 +128,7 @@ def read_raw(
     folders: Iterable[str | Path],
     warnings: list[str] | None = None,
     *,
-    links: bool = True,
+    foreign: bool = False,
     places: dict[str, int] | None = None,
 ) -> list[dict[str, Any]]:
     """Reads every record below the folders (workspaces or folders of records) as plain dicts, one per key.
@@ -139,17 +139,18 @@ def read_raw(
     Args:
         folders: Where to look; a folder that does not exist holds no records.
         warnings: Takes one line per corrupt file and per alarm; without it they are logged.
-        links: Whether a record may be a link; one from elsewhere could lead anywhere.
+        foreign: Whether the folders are somebody else's: nothing in them is renamed, and a record that is a link, which
+            could lead anywhere, is left out.
         places: Takes for every key which of the folders holds it first.
     """
     lines: list[str] = []
     found: dict[str, dict[str, Any]] = {}
     with uncollected():
         for place, path, conflict in ((i, *item) for i, folder in enumerate(folders) for item in _files(Path(folder))):
-            if not links and is_link(path):
+            if foreign and is_link(path):
                 lines.append(f"{path} is a link and was left out")
                 continue
-            raw = _read(path, lines)
+            raw = _read(path, lines, foreign)
             if raw is not None:
                 if places is not None:
                     places.setdefault(raw["key"], place)
@@ -163,9 +164,9 @@ def is_link(path: str | Path) -> bool:
     return Path(path).is_symlink() or Path(path).parent.is_symlink()
 
 
-def read_all(*folders: str | Path, warnings: list[str] | None = None, links: bool = True) -> list[Record]:
+def read_all(*folders: str | Path, warnings: list[str] | None = None, foreign: bool = False) -> list[Record]:
     """Reads every record below the folders; see ``read_raw``."""
-    return [Record(**raw) for raw in read_raw(folders, warnings, links=links)]
+    return [Record(**raw) for raw in read_raw(folders, warnings, foreign=foreign)]
 
 
 def read_keys(folder: str | Path, keys: Iterable[str], warnings: list[str] | None = None) -> dict[str, dict[str, Any]]:
@@ -217,8 +218,8 @@ def _merge(
         found[raw["key"]] = raw
 
 
-def _read(path: str, warnings: list[str]) -> dict[str, Any] | None:
-    """Returns the record of a file, or None: set aside where it is corrupt, left alone where it is too new."""
+def _read(path: str, warnings: list[str], foreign: bool = False) -> dict[str, Any] | None:
+    """Returns the record of a file, or None: a corrupt one is set aside, one that is too new or foreign left alone."""
     try:
         raw = _parse(path)
         if raw["schema"] > SCHEMA:
@@ -227,7 +228,7 @@ def _read(path: str, warnings: list[str]) -> dict[str, Any] | None:
         if not path.rpartition("/")[2].startswith(raw["key"][:32]):
             raise Malformed("its file is named by another key")
     except Malformed as error:
-        aside = set_aside(Path(path))
+        aside = "left out" if foreign else set_aside(Path(path))
         warnings.append(f"corrupt record {path} ({schema.clean(str(error))}): {aside}; its cell counts as missing")
         return None
     return raw

@@ -70,7 +70,7 @@ def read(folder: Path) -> Submission:
     _check_tree(folder)
     entry = _entry(folder)
     warnings: list[str] = []
-    found = {raw["key"]: raw for raw in records.read_raw([folder], warnings, links=False)}
+    found = {raw["key"]: raw for raw in records.read_raw([folder], warnings, foreign=True)}
     if warnings:
         raise UserError(f"a record of the submission is none: {warnings[0]}")
     if not found:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from suite import records
 from suite.checking import REFUSED
-from suite.errors import UserError
+from suite.errors import UserError, no_file
 from suite.plugins import Source, identity, registry
 from suite.submitting import card, claims, folder
 from suite.version import ENGINE_VERSION, __version__
@@ -35,7 +35,7 @@ def submit(
     """
     file = Path(path).expanduser().resolve()
     if not file.is_file():
-        raise UserError(f"no such file: {path}")
+        raise no_file(path)
     entries = registry.read_file("baseline", file)
     if not entries:
         raise UserError(f"{path} holds no baseline")

@@ -9,6 +9,7 @@ from urllib.parse import unquote
 import numpy as np
 import pytest
 
+from suite import records as store
 from suite.boards.board import board
 from suite.boards.frame import load_records
 from suite.boards.rows import rows_of
@@ -132,6 +133,18 @@ def test_a_model_s_page_shows_its_groups_pictures_curves_and_command(site: Path)
     assert len(pictures) == 5
     assert (site / "models" / str(pictures[0])).read_bytes() == b"a picture"
     assert "No pictures are published" in (site / "models" / "broken.html").read_text()
+
+
+def test_a_verified_submission_is_marked_and_its_command_names_its_file(tmp_path: Path) -> None:
+    found = [record(baseline=name, seed=seed) for name in ("mine", "checked") for seed in range(3)]
+    write_records(tmp_path / "runs", found)
+    keys = [raw["key"] for raw in found if raw["baseline"] == "checked"]
+    store.write_standing(tmp_path / "runs", "checked", store.VERIFIED, keys, again=keys)
+    write(tmp_path / "runs", tmp_path / "site")
+    shown = {name: (tmp_path / "site" / "models" / f"{name}.html").read_text() for name in ("mine", "checked")}
+    assert ["✓" in shown[name] for name in ("mine", "checked")] == [False, True]
+    assert ["suite run -b mine " in shown["mine"], "suite run -b checked.py " in shown["checked"]] == [True, True]
+    assert (tmp_path / "site" / "board.html").read_text().count(">✓</abbr>") == 1
 
 
 def test_a_task_s_page_has_its_rules_its_anchors_and_its_ranking_from_the_best(site: Path) -> None:

@@ -84,6 +84,15 @@ def test_a_corrupt_record_is_named_set_aside_and_missing(tmp_path: Path, content
     assert path.with_name(path.name + ".corrupt").read_bytes() == content
 
 
+def test_a_corrupt_record_of_somebody_else_stays_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "records" / ("c" * 32 + ".json")
+    path.parent.mkdir()
+    path.write_bytes(b"{")
+    warnings: list[str] = []
+    assert records.read_raw([tmp_path], warnings, foreign=True) == []
+    assert path.read_bytes() == b"{" and "left out" in warnings[0]
+
+
 def test_of_all_flipped_bits_none_changes_a_record_unnoticed(tmp_path: Path) -> None:
     written = record(notes=["größer"], ingredients={"task": {"class": "T"}}, cost={"train_seconds": 2.5})
     path = records.write(tmp_path, written)

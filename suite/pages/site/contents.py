@@ -13,6 +13,7 @@ import numpy as np
 from suite.boards import Row, parts, reading
 from suite.pages.layout import ARROWS, caption, costs_of, figures, places
 from suite.pages.notes import Anchors, anchor_models, first_notes, further_notes
+from suite.records import VERIFIED
 
 #: Bars are drawn between Tukey's fences, so many interquartile ranges beyond the quartiles: one model that is far
 #: away would press all others together.
@@ -73,6 +74,7 @@ class Line:
     family: str
     supervision: str
     anchor: str
+    verified: bool
     overall: str
     sort: float
     cells: list[Cell]
@@ -224,6 +226,7 @@ def _table(
                 family=row.family or name,
                 supervision=row.supervision or "none",
                 anchor=_anchor(name, anchors) if name in known else "",
+                verified=row.standing == VERIFIED,
                 overall=places(row.overall_best, row.overall_worst),
                 sort=row.overall,
                 cells=[cell(by_cell[name, key], column) for column, key in columns],

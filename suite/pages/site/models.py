@@ -166,6 +166,9 @@ def _command(section: Section, model: str, rows: Sequence[Row]) -> str:
     seeds = ",".join(str(seed) for seed in sorted({seed for row in rows for seed in row.expected}))
     precision = "" if section.precision == "float32" else f" --precision {section.precision}"
     place = f"-d {shlex.quote(section.dataset)} --budget {section.budget}{precision}"
+    name, colon, params = model.partition(":")
+    submitted = any(row.standing for row in rows)  # then the source is with the submission, not with the suite
+    file = f"{name}.py{colon}{params}" if submitted else model
     return " ".join(
-        filter(None, [f"suite run -b {shlex.quote(model)}", tasks, place, f"--seeds {seeds}" if seeds else ""])
+        filter(None, [f"suite run -b {shlex.quote(file)}", tasks, place, f"--seeds {seeds}" if seeds else ""])
     )

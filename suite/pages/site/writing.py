@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from suite.boards import Exhibits, Row, parts, rows_of
 from suite.pages.layout import COSTS, shortened
-from suite.pages.notes import ANCHOR, FLAG, Anchors
+from suite.pages.notes import ANCHOR, FLAG, RUN_AGAIN, TICK, Anchors
 from suite.pages.site.cards import ModelCard, TaskCard, model_cards, task_cards
 from suite.pages.site.contents import Column, Names, Section, best_first, sections
 from suite.pages.site.figures import Drawing
@@ -189,7 +189,7 @@ class _Site:
             "models": self._models,
             "tasks": {column.task: column.href for s in self._sections for column in s.columns},
             "faster": COSTS["images_per_second"][0],
-            "marks": {"anchor": ANCHOR, "flag": FLAG},
+            "marks": {"anchor": ANCHOR, "flag": FLAG, "tick": TICK, "verified": RUN_AGAIN},
         }
         self._folder.write(file, _templates().get_template(template).render(**common, **values))
 
