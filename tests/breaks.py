@@ -466,10 +466,31 @@ BREAKS = (
         "plugins/test_space.py::test_no_key_knows_of_a_space",
     ),
     Break(
+        "a training beyond its budget passes the check",
+        "suite/checking/hosted.py",
+        "    if own := own_training(s.note, coding, s.budget, s.dataset):\n",
+        "    if own := '':\n",
+        "checking/test_hosted.py::test_a_training_beyond_its_budget_is_told_before_it_is_run",
+    ),
+    Break(
+        "a record that somebody else has broken is renamed where it lies",
+        "suite/records/store.py",
+        'aside = "left out" if foreign else set_aside(Path(path))',
+        "aside = set_aside(Path(path))",
+        "records/test_store.py::test_a_corrupt_record_of_somebody_else_stays_as_it_is",
+    ),
+    Break(
+        "what is claimed stands among models with weights of their own",
+        "suite/boards/rows.py",
+        "self.standing == CLAIMED, self.tuned",
+        "False, self.tuned",
+        "pages/test_text.py::test_a_submission_says_how_it_stands",
+    ),
+    Break(
         "a tuned model is ranked with those that were not",
         "suite/boards/rows.py",
-        "return self.apart, self.tuned, self.supervised",
-        "return self.apart, 0, self.supervised",
+        "return self.apart, self.standing == CLAIMED, self.tuned, self.supervised",
+        "return self.apart, self.standing == CLAIMED, 0, self.supervised",
         "boards/test_board.py::test_tuned_models_are_ranked_among_those_of_as_many_trials_and_never_with_declared_ones",
     ),
     # --- skips

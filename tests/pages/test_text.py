@@ -92,21 +92,22 @@ def test_models_with_weights_of_their_own_have_a_table_that_says_so() -> None:
 
 
 def test_a_submission_says_how_it_stands(tmp_path: Path) -> None:
-    names = {"mine": [1.0, 1.1, 1.2], "checked": [1.3, 1.4, 1.5], "told": [0.5, 0.6, 0.7]}
+    names = {"mine": [1.0, 1.1, 1.2], "checked": [1.3, 1.4, 1.5], "told": [0.5, 0.6, 0.7], "given": [0.1, 0.2, 0.3]}
     rows = [raw for name, values in names.items() for raw in records({name: values})]
     write_records(tmp_path, rows)
-    for name, standing in (("checked", store.VERIFIED), ("told", store.CLAIMED)):
+    for name, standing in (("checked", store.VERIFIED), ("told", store.CLAIMED), ("given", store.GIVEN)):
         keys = [raw["key"] for raw in rows if raw["baseline"] == name]
         store.write_standing(tmp_path, name, standing, keys, again=keys)
     text = render(board(load_records(tmp_path)), "markdown", anchors={})
-    ranked, _, claimed = text.partition("### Trained without labels, claimed and run by nobody else: not ranked")
+    ranked, _, rest = text.partition("### Trained without labels, with weights or training of their own: not ranked")
+    given, _, claimed = rest.partition("### Trained without labels, claimed and run by nobody else: not ranked")
     assert "| checked✓ |" in ranked
     assert "| mine |" in ranked
-    assert "told" not in ranked
+    assert "| given |" in given
+    assert "told" not in ranked + given
     assert "| told |" in claimed
     assert "✓ Verified: somebody else's model that a maintainer has run again" in text
     assert "Claimed: records of a submission that nobody else has run" in text
-    assert "Weights or training of their own" not in text
 
 
 def test_tuned_models_have_a_table_that_says_so_and_tells_what_their_searches_took() -> None:
