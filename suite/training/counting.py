@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import logging
 import math
 import random
 import statistics
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from time import process_time
@@ -16,12 +18,29 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten
-from torch.utils.flop_counter import flop_registry
 
 #: Of so many steps of training one is counted, in a dry run that costs up to twice its time.
 SHARE = 64
 #: A step that takes longer than so many usual ones may do something else besides.
 LONG = 5.0
+
+
+def _torchs_own() -> dict[Any, Callable[..., int]]:
+    """Torch's formulas. Their module loads triton for kernels that none of them is about, 70 MB of every process."""
+    log, alone = logging.getLogger("torch.utils.flop_counter"), "triton" not in sys.modules
+    if alone:
+        sys.modules["triton"] = None  # type: ignore[assignment]  # as Python marks what is not to be found
+        log.disabled = True
+    try:
+        from torch.utils.flop_counter import flop_registry
+    finally:
+        if alone:
+            del sys.modules["triton"]
+            log.disabled = False
+    return flop_registry
+
+
+flop_registry = _torchs_own()
 
 
 def _layer(inputs: Tensor, *weights: Tensor) -> int:
