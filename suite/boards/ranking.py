@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -39,6 +40,10 @@ COSTS = {
 #: Images are added up so many at a time, in single precision.
 CHUNK = 2048
 
+#: A model whose interval is so many times the usual one of its column has no place there: nothing is certain of it, and
+#: what is certain of others would drown in its rounding. The widest of the published boards has 125 times the usual.
+WILD = 1000.0
+
 
 def rank(rows: Sequence[Row], kept: PerImage) -> None:
     """Fills in the intervals, the places and the overall order of all rows.
@@ -52,6 +57,7 @@ def rank(rows: Sequence[Row], kept: PerImage) -> None:
         if apart or part[0].preliminary:
             continue
         columns = parts((row for row in part if _can_be_ranked(row)), lambda row: row.column)
+        columns = {column: _of_one_scale(members) for column, members in columns.items()}
         known = {column: _rank_column(members, kept) for column, members in columns.items()}
         _rank_overall(part, columns, known)
 
@@ -74,6 +80,16 @@ def intervals(rows: Sequence[Row]) -> None:
 
 def _can_be_ranked(row: Row) -> bool:
     return row.status == "ok" and row.direction != "" and not math.isnan(row.half)
+
+
+def _of_one_scale(rows: Sequence[Row]) -> list[Row]:
+    """Returns the rows of a column but those whose interval is ``WILD``, which are told why they have no place."""
+    halves = np.array([row.half for row in rows])
+    widest = WILD * max(float(np.quantile(halves, 0.5, method="lower")), rows[0].resolution)
+    for row in rows:
+        if row.half > widest:
+            row.notes = (*row.notes, f"no place: its interval is over {WILD:g} times the usual one of its column")
+    return [row for row in rows if row.half <= widest]
 
 
 def _rank_column(rows: list[Row], kept: PerImage) -> Evidence:
@@ -100,12 +116,13 @@ def _rank_column(rows: list[Row], kept: PerImage) -> Evidence:
 
 def _evidence(rows: Sequence[Row], kept: PerImage) -> Evidence:
     """Collects what is known of one column's models, and marks those that are compared image by image."""
-    images = max(row.images for row in rows)
+    per_image = [kept.of(row) for row in rows]
+    known = [values.shape[1] for values in per_image if values is not None]
+    images = Counter(known or [row.images for row in rows]).most_common(1)[0][0]  # no single record's word
     variance = np.array([row.seed_variance * len(row.seeds) for row in rows])
     deterministic = np.zeros(len(rows), dtype=bool)
     means: dict[int, Floats] = {}
-    for i, row in enumerate(rows):
-        values = kept.of(row)
+    for i, (row, values) in enumerate(zip(rows, per_image, strict=True)):
         row.paired = values is not None and values.shape[1] == images
         if values is not None and row.paired:
             means[i] = values.mean(axis=0)
@@ -144,7 +161,7 @@ def _covariance(values: Sequence[Floats], all_paired: bool) -> Floats:
     matrix = np.stack(values)
     matrix -= matrix.mean(axis=1, keepdims=True)
     if all_paired:
-        matrix -= matrix.mean(axis=0)
+        matrix -= np.median(matrix, axis=0)  # which no single model can move
     single, total = matrix.astype(np.float32), np.zeros((len(values),) * 2)
     for start in range(0, n, CHUNK):
         chunk = single[:, start : start + CHUNK]

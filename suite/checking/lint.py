@@ -7,12 +7,13 @@ holds a model to the rules is that its cells are run again from this source.
 from __future__ import annotations
 
 import ast
+import re
 import sys
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from suite.checking.reach import ATTRIBUTES, CALLS, HARMLESS, MODULES, NEVER, OFFERED, OPENERS, OWN, REACHED
+from suite.checking.reach import ATTRIBUTES, CALLS, GETTERS, HARMLESS, MODULES, NEVER, OFFERED, OPENERS, OWN, REACHED
 from suite.plugins import is_text, own_file, parse
 from suite.records import clean
 
@@ -95,18 +96,13 @@ def _python(tree: ast.Module) -> Iterator[Seen]:
         elif isinstance(node, ast.Name) and node.id in CALLS and isinstance(node.ctx, ast.Load):
             if node.id in NEVER or node.id not in own or node in called:
                 yield REFUSED, node.lineno, f"{node.id}() {CALLS[node.id]}"
-        elif isinstance(node, ast.Call) and _called(node) in ("attrgetter", "methodcaller"):
-            texts = [argument.value for argument in node.args if isinstance(argument, ast.Constant)]
-            for part in (part for text in texts for part in str(text).split(".")):
-                yield from _attribute(ast.Attribute(node.func, part, ast.Load(), lineno=node.lineno), known)
-            if len(texts) < len(node.args):
-                yield LOOK, node.lineno, f"{_called(node)}() of a name that is not written out"
-        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("getattr", "setattr"):
-            name = node.args[1] if len(node.args) > 1 else None
-            if isinstance(name, ast.Constant) and isinstance(name.value, str):
-                yield from _attribute(ast.Attribute(node.args[0], name.value, ast.Load(), lineno=node.lineno), known)
-            else:
-                yield LOOK, node.lineno, f"{node.func.id}() of a name that is not written out"
+        elif isinstance(node, ast.Call) and _name_of(node.func) in GETTERS:
+            yield from _got(node, known)
+        elif isinstance(node, ast.Name | ast.Attribute) and _name_of(node) in GETTERS:
+            if node not in called and isinstance(node.ctx, ast.Load):
+                yield REFUSED, node.lineno, f"{_name_of(node)} is handed on: it reaches attributes that nobody reads"
+        elif isinstance(node, ast.FunctionDef) and node.name in ATTRIBUTES:
+            yield REFUSED, node.lineno, f"{node.name} {ATTRIBUTES[node.name]}"
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
             yield from _path(node.value, node.lineno)
         elif isinstance(node, ast.Attribute):
@@ -135,6 +131,8 @@ def _import(node: ast.Import | ast.ImportFrom) -> Iterator[Seen]:
         for name in (alias.name for alias in node.names):
             if name in REACHED:
                 yield REFUSED, node.lineno, f"{name}, taken from {node.module}, {MODULES[name]}"
+            elif name in GETTERS and any(alias.asname for alias in node.names):
+                yield REFUSED, node.lineno, f"{name} under another name reaches attributes that nobody reads"
             elif name in OPENERS or name in ATTRIBUTES:
                 yield REFUSED, node.lineno, f"{name}, taken from {node.module}, {ATTRIBUTES.get(name, 'opens files')}"
             elif name in MODULES and f"{node.module}.{name}" not in MODULES:
@@ -148,15 +146,28 @@ def _bound(tree: ast.Module) -> set[str]:
     return stored | {node.arg for node in nodes if isinstance(node, ast.arg)}
 
 
-def _called(node: ast.Call) -> str:
-    return getattr(node.func, "id", getattr(node.func, "attr", ""))
+def _name_of(function: ast.expr) -> str:
+    return getattr(function, "id", getattr(function, "attr", ""))
+
+
+def _got(node: ast.Call, known: Mapping[str, str]) -> Iterator[Seen]:
+    """What an attribute reaches that is asked for by its name, which must be written out."""
+    name = _name_of(node.func)
+    builtin = name in ("getattr", "setattr", "delattr") and len(node.args) > 1
+    owner, texts = (node.args[0], node.args[1:2]) if builtin else (node.func, node.args)
+    for text in texts:
+        if not (isinstance(text, ast.Constant) and isinstance(text.value, str)):
+            yield REFUSED, node.lineno, f"{name}() of a name that is not written out: keep layers in a ModuleDict"
+            continue
+        for part in text.value.split("."):
+            yield from _attribute(ast.Attribute(owner, part, ast.Load(), lineno=node.lineno), known)
 
 
 def _path(text: str, line: int) -> Iterator[Seen]:
-    """A name in a text, by which ``attrgetter`` and its like reach what an attribute would."""
-    parts = text.split(".")
-    for part in parts if all(part.isidentifier() for part in parts) else ():
-        if part in ATTRIBUTES or part in REACHED:
+    """A name in a text, by which ``attrgetter`` and its like reach what an attribute would; prose may say "inspect"."""
+    prose = len(text.split()) > 1
+    for part in re.findall(r"\w+", text):
+        if part in ATTRIBUTES or (part in REACHED and not prose):
             yield REFUSED, line, f"'{part}' {ATTRIBUTES.get(part) or MODULES[part]}"
 
 

@@ -11,7 +11,10 @@ MODULES = {
     **dict.fromkeys(
         ("subprocess", "multiprocessing", "threading", "_thread", "concurrent", "signal", "pty"), "starts others"
     ),
-    **dict.fromkeys(("importlib", "imp", "runpy", "pkgutil", "builtins", "code", "codeop"), "runs what is not read"),
+    **dict.fromkeys(
+        ("importlib", "imp", "runpy", "pkgutil", "builtins", "code", "codeop", "logging.config"),
+        "runs what is not read",
+    ),
     **dict.fromkeys(("pickle", "marshal", "shelve", "dill", "joblib", "cloudpickle"), "runs what is not read"),
     **dict.fromkeys(
         ("os", "posix", "sys", "shutil", "tempfile", "mmap", "fcntl", "resource", "platform"), "asks the system"
@@ -23,7 +26,9 @@ MODULES = {
     **dict.fromkeys(("torchvision.datasets", "sklearn.datasets", "skimage.data", "suite.data"), "reads a dataset"),
     **dict.fromkeys(("time", "timeit", "datetime"), "reads the clock"),
     **dict.fromkeys(
-        ("torch.utils._python_dispatch", "torch.overrides", "torch._C", "torch.utils.cpp_extension", "numba", "cffi"),
+        """
+        torch.utils._python_dispatch torch.overrides torch._C torch.library torch.utils.cpp_extension numba cffi
+        """.split(),  # noqa: SIM905
         "hides operations from a count",
     ),
 }
@@ -41,12 +46,25 @@ ATTRIBUTES = {
         ("f_back", "f_locals", "f_globals", "gi_frame", "cr_frame", "tb_frame", "_getframe"), "looks into frames"
     ),
     **dict.fromkeys(
-        ("__globals__", "__code__", "__closure__", "__subclasses__", "__builtins__", "__dict__", "__getattribute__"),
+        """
+        __globals__ __code__ __closure__ __subclasses__ __builtins__ __dict__ __getattribute__ __self__ __loader__
+        __spec__ __reduce__ __reduce_ex__ __import__
+        """.split(),  # noqa: SIM905
         "looks into the interpreter",
     ),
     **dict.fromkeys(
-        ("_python_dispatch", "_disable_current_modes", "_pop_mode", "_DisableTorchDispatch"),
+        """
+        _C _python_dispatch _disable_current_modes _pop_mode _DisableTorchDispatch __torch_dispatch__ __torch_function__
+        custom_op triton_op register_kernel
+        """.split(),  # noqa: SIM905
         "hides operations from a count",
+    ),
+    **dict.fromkeys(
+        """
+        Formatter get_field get_type_hints ForwardRef evaluate_forward_ref _eval_type BaseConfigurator sympify lambdify
+        parse_expr singledispatch singledispatchmethod
+        """.split(),  # noqa: SIM905
+        "runs what is not read",
     ),
     **dict.fromkeys(
         """
@@ -56,6 +74,9 @@ ATTRIBUTES = {
         "opens files",
     ),
 }
+
+#: By which attributes are reached whose names need not stand in the text.
+GETTERS = {"getattr", "setattr", "delattr", "attrgetter", "methodcaller"}
 
 #: By which libraries open files; a method of a model's own may be called so.
 OPENERS = set(

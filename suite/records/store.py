@@ -141,7 +141,7 @@ def read_raw(
         warnings: Takes one line per corrupt file and per alarm; without it they are logged.
         foreign: Whether the folders are somebody else's: nothing in them is renamed, and a record that is a link, which
             could lead anywhere, is left out.
-        places: Takes for every key which of the folders holds it first.
+        places: Takes for every key in which of the folders the record lies that is returned.
     """
     lines: list[str] = []
     found: dict[str, dict[str, Any]] = {}
@@ -152,9 +152,9 @@ def read_raw(
                 continue
             raw = _read(path, lines, foreign)
             if raw is not None:
-                if places is not None:
-                    places.setdefault(raw["key"], place)
-                _merge(found, raw, conflict, path, lines)
+                taken = _merge(found, raw, conflict, path, lines)
+                if taken and places is not None:
+                    places[raw["key"]] = place
     _tell(lines, warnings)
     return list(found.values())
 
@@ -205,10 +205,11 @@ def _files_of(root: Path) -> Iterator[tuple[str, bool]]:
 
 def _merge(
     found: dict[str, dict[str, Any]], raw: dict[str, Any], conflict: bool, path: str, warnings: list[str]
-) -> None:
+) -> bool:
+    """Adds a record to those found; returns whether it is the one that stands there now."""
     other = found.setdefault(raw["key"], raw)
     if other is raw:
-        return
+        return True
     if conflict or (raw["status"] in SETTLED and other["status"] in SETTLED and differs(other, raw)):
         told = alarm(other, raw)
         warnings.append(f"{told}: {_title(raw)} has other values in {path}")
@@ -216,6 +217,7 @@ def _merge(
             other["flags"] = [*other["flags"], told]
     elif raw["status"] in SETTLED and other["status"] not in SETTLED:
         found[raw["key"]] = raw
+    return found[raw["key"]] is raw
 
 
 def _read(path: str, warnings: list[str], foreign: bool = False) -> dict[str, Any] | None:

@@ -38,7 +38,7 @@ def read(path: Path) -> dict[str, Any]:
         if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(data, yaml.SafeLoader)):
             raise UserError(f"the card {path} uses an alias (*name): write it out")
         raw = yaml.safe_load(data)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+    except (yaml.YAMLError, ArithmeticError, AttributeError, LookupError, ValueError, RecursionError) as error:
         raise UserError(f"the card {path} is no YAML: {clean(str(error))[:200]}") from error
     if not isinstance(raw, dict):
         raise UserError(f"the card {path} must have the fields {', '.join(FIELDS)}")

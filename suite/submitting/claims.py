@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from suite import records
-from suite.plugins import Entry, identity, label, registry
+from suite.plugins import TUNED, Entry, identity, label, registry
 from suite.submitting.folder import Submission
 from suite.version import ENGINE_VERSION
 
@@ -45,6 +45,8 @@ def _of_record(submission: Submission, raw: Mapping[str, Any], tasks: Mapping[st
         yield "it was measured with another source than the one in the folder"
     if label(source, raw["baseline_params"]) != raw["baseline"]:
         yield "its name is not that of its parameters"
+    if TUNED in raw["baseline_params"]:
+        yield "it comes of a search: write the parameters that it found into the file, as their defaults"
     for name in ("family", "supervision"):
         if raw[name] != source.static[name]:
             yield f"it says {name} {raw[name]!r}, the source says {source.static[name]!r}"

@@ -110,11 +110,14 @@ def _try(submission: Submission, options: Options, found: Verdict, own: Path, sa
             found.reasons += _check(submission, scratch)
         trials = _sample(submission, options.cells)
         every = sum(map(len, trials)) == len(submission.records)
+        workspace = tempfile.mkdtemp(dir=scratch)  # of all, so that seeds with the same weights lie side by side
         for trial in trials:
             if found.reasons:
                 return
             say(f"{trial[0]['baseline']} on {trial[0]['dataset']}, seed {trial[0]['seed']}, trained and scored again")
-            records.merge([_again(submission, trial, options, found, scratch, every)], own)
+            _run(submission, trial, options.data_root, options.threads, workspace, scratch)
+            _compare(submission, trial, found, workspace, every)
+            records.merge([workspace], own)
             if options.private:
                 _private(submission, trial, options, found, scratch)
 
@@ -149,16 +152,12 @@ def _check(submission: Submission, scratch: str) -> list[str]:
     return ["suite check did not end well."] if done.returncode else []
 
 
-def _again(
-    submission: Submission, trial: Sequence[Row], options: Options, found: Verdict, scratch: str, every: bool
-) -> str:
-    """Runs a trial's cells again and returns the workspace that holds what came of it.
+def _compare(submission: Submission, trial: Sequence[Row], found: Verdict, workspace: str, every: bool) -> None:
+    """Holds a trial's records against those that a run here left in a workspace.
 
     Another processor is a claim, and so are the seeds that say how far it may lead: only where every cell runs again,
     so that no claimed number stands, is a difference tolerated for it.
     """
-    workspace = tempfile.mkdtemp(dir=scratch)
-    _run(submission, trial, options.data_root, options.threads, workspace, scratch)
     anew = records.read_keys(workspace, [raw["key"] for raw in trial], [])
     for raw in trial:
         if raw["key"] not in anew:
@@ -174,7 +173,6 @@ def _again(
             found.cells.append(_compared(raw, second, raw["primary"], spread if every else {}))
         guest = second["env"].get("guest")
         found.guests += [guest] if guest not in found.guests else []
-    return workspace
 
 
 def _had_walls(guest: Any) -> bool:

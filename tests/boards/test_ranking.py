@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from suite.boards.board import board
-from suite.boards.frame import frame
+from suite.boards.frame import frame, load_records
 from suite.records import VERIFIED
+from suite.records.values import write_values
 from tests.boards.reading import SPREAD, around, cell, places
-from tests.factories import record, records
+from tests.factories import record, records, write_records
 
 
 def test_the_better_model_is_first_whichever_way_better_lies() -> None:
@@ -183,3 +186,42 @@ def test_a_board_is_the_same_every_time_and_in_any_order_of_its_records() -> Non
     table = board(rows)
     pd.testing.assert_frame_equal(table, board(rows[::-1]))
     assert places(table) == places(board(rows[::2] + rows[1::2]))
+
+
+def kept(folder: Path, values: dict[str, np.ndarray]) -> pd.DataFrame:
+    """Records of models with a value for every image, (seeds, images), and these beside them."""
+    rows = [
+        record(baseline=name, seed=seed, value=float(of_images.mean()), n=400, se=float(of_images.std()) / 20)
+        for name, of_seeds in values.items()
+        for seed, of_images in enumerate(of_seeds)
+    ]
+    for raw, of_images in zip(rows, (of_images for of_seeds in values.values() for of_images in of_seeds), strict=True):
+        raw["values"] = True
+        write_values(folder, raw["key"], {"nats": of_images})
+    return load_records(write_records(folder, rows))
+
+
+def test_a_model_of_a_wild_scale_has_no_place_and_takes_nobody_s(tmp_path: Path) -> None:
+    """A few images that cost 1e5 or 1e25 nats would drown what is certain of all others in their rounding."""
+    rng = np.random.default_rng(0)
+    images = rng.normal(100, 20, 400)
+    close = {f"m{i}": images + rng.normal(0.3 * i, 0.5, (3, 400)) for i in range(4)}
+    alone = places(board(kept(tmp_path / "alone", close)))
+    assert alone == {"m0": (1, 1), "m1": (2, 2), "m2": (3, 3), "m3": (4, 4)}
+    for scale in (1e7, 1e25):
+        wild = images + scale * rng.normal(1.0, 1.0, (3, 400)) ** 2
+        table = board(kept(tmp_path / f"{scale:g}", {**close, "wild": wild}))
+        found = places(table)
+        assert math.isnan(found.pop("wild")[0])
+        assert found == alone
+        (note,) = cell(table, "wild")["notes"]
+        assert note == "no place: its interval is over 1000 times the usual one of its column"
+
+
+def test_one_record_s_number_of_images_moves_nobody_else(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    images = rng.normal(100, 20, 400)
+    close = {f"m{i}": images + rng.normal(0.3 * i, 0.5, (3, 400)) for i in range(4)}
+    rows = records({"told": [200.0, 200.1, 200.2]}, n=10**9)
+    write_records(tmp_path, rows)
+    assert places(board(kept(tmp_path, close))) == {f"m{i}": (i + 1, i + 1) for i in range(4)} | {"told": (5, 5)}

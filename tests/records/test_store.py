@@ -93,6 +93,18 @@ def test_a_corrupt_record_of_somebody_else_stays_as_it_is(tmp_path: Path) -> Non
     assert path.exists() and path.read_bytes() == b"{" and "left out" in warnings[0]
 
 
+def test_the_place_is_that_of_the_record_that_stands(tmp_path: Path) -> None:
+    """A score from another folder, where this one has a failure, comes from there."""
+    records.write(tmp_path / "mine", record(status="failed", metrics={}))
+    records.write(tmp_path / "theirs", record())
+    places: dict[str, int] = {}
+    (found,) = records.read_raw([tmp_path / "mine", tmp_path / "theirs"], places=places)
+    assert (found["status"], list(places.values())) == ("ok", [1])
+    places.clear()
+    records.read_raw([tmp_path / "theirs", tmp_path / "mine"], places=places)
+    assert list(places.values()) == [0]
+
+
 def test_of_all_flipped_bits_none_changes_a_record_unnoticed(tmp_path: Path) -> None:
     written = record(notes=["größer"], ingredients={"task": {"class": "T"}}, cost={"train_seconds": 2.5})
     path = records.write(tmp_path, written)

@@ -75,6 +75,16 @@ def test_of_several_words_on_one_record_the_best_founded_counts(tmp_path: Path) 
     assert records.read_standings(tmp_path) == {"k": records.GIVEN}
 
 
+@pytest.mark.parametrize(
+    "value", ["!!bool foo", "!!int ''", "!!timestamp x", ":".join(["1"] * 300) + ":1.0", "[", "{{}: 1}"]
+)
+def test_a_card_that_yaml_cannot_read_is_refused_in_a_line(tmp_path: Path, value: str) -> None:
+    path = tmp_path / "card.yaml"
+    path.write_text(f"paper: {value}")
+    with pytest.raises(UserError, match=r"^the card .*card\.yaml"):
+        card.read(path)
+
+
 def test_a_card_of_aliases_is_refused_before_it_is_read(tmp_path: Path) -> None:
     lines = ["a0: &a0 {x: 1}", *(f"a{i}: &a{i} {{<<: [{', '.join([f'*a{i - 1}'] * 9)}]}}" for i in range(1, 9))]
     path = tmp_path / "card.yaml"

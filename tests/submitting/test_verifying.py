@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -87,18 +86,31 @@ def test_another_processor_is_believed_only_where_every_cell_runs_again(monkeypa
     submission = cast(Submission, SimpleNamespace(records={raw["key"]: raw for raw in rows}))
     again = record(value=130.0) | {"key": rows[0]["key"]}
     again["env"] = again["env"] | {"cpu": "another"}
-    monkeypatch.setattr(verifying, "_run", lambda *_: None)
     monkeypatch.setattr(verifying.records, "read_keys", lambda *_: {again["key"]: again})
 
     def reasons(every: bool) -> list[str]:
         found = Verdict()
-        verifying._again(submission, rows[:1], verifying.Options(), found, tempfile.gettempdir(), every)
+        verifying._compare(submission, rows[:1], found, "", every)
         return found.reasons
 
     assert reasons(every=True) == []
     told = " ".join(reasons(every=False))
     assert "nats is claimed to be 100 and was 130" in told
     assert "run every cell again with --cells 0" in told
+
+
+def test_what_is_run_again_lies_side_by_side_so_that_seeds_of_the_same_weights_show(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    rows = [record(seed=seed) for seed in range(3)]
+    for row in rows:
+        row["checkpoint_key"] = row["key"]
+    submission = cast(Submission, SimpleNamespace(records={raw["key"]: raw for raw in rows}))
+    places: list[str] = []
+    monkeypatch.setattr(verifying, "_run", lambda *args: places.append(args[4]))
+    monkeypatch.setattr(verifying, "_compare", lambda *_: None)
+    verifying._try(submission, verifying.Options(cells=0, check=False), Verdict(), tmp_path / "own", lambda _: None)
+    assert len(places) == 3 and len(set(places)) == 1
 
 
 @pytest.mark.parametrize(

@@ -361,3 +361,55 @@ def test_time_between_steps_and_what_is_counted_is_told(digits: data.Dataset, mo
 
     monkeypatch.setattr(Terms, "close", long)
     assert trained(Linear, digits)[1].elsewhere > honest.elsewhere + 0.9  # of two epochs
+
+
+def test_an_operator_that_runs_python_is_refused_before_it_runs() -> None:
+    """What it does is seen by no mode: it could train, and count nothing."""
+    ran = []
+
+    @torch.library.custom_op("latent_suite_test::polish", mutates_args=("w",))
+    def polish(w: Tensor) -> None:
+        ran.append(w)
+
+    with Counter(), pytest.raises(ContractError, match="latent_suite_test::polish has a kernel in Python"):
+        polish(torch.ones(2))
+    assert not ran
+
+
+def test_a_kernel_that_replaces_one_of_torchs_own_is_refused() -> None:
+    library = torch.library.Library("aten", "IMPL")
+    with Counter():
+        torch.ones(2).erfinv()
+    library.impl("erfinv", lambda x: x + 1, "CPU")
+    try:
+        with Counter(), pytest.raises(ContractError, match="aten::erfinv has a kernel in Python"):
+            torch.ones(2).erfinv()
+    finally:
+        library._destroy()
+    with Counter():
+        torch.ones(2).erfinv()
+
+
+def test_a_kernel_that_hid_while_it_ran_is_found_at_the_end() -> None:
+    library = torch.library.Library("aten", "IMPL")
+    counter = Counter()
+    try:
+        with pytest.raises(ContractError, match="aten::erfinv has a kernel in Python"), counter:
+            torch.ones(2).erfinv()
+            library.impl("erfinv", lambda x: x + 1, "CPU")
+    finally:
+        library._destroy()
+
+
+class Answering(torch.Tensor):
+    """Answers operators by itself, where no mode is on."""
+
+    @classmethod
+    def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        raise AssertionError("it runs")
+
+
+def test_a_tensor_that_answers_operators_by_itself_is_refused() -> None:
+    tensor = torch.Tensor._make_subclass(Answering, torch.ones(2))
+    with Counter(), pytest.raises(ContractError, match="asked of Answering, a tensor that answers"):
+        tensor + 1
