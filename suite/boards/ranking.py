@@ -84,8 +84,8 @@ def _can_be_ranked(row: Row) -> bool:
 
 def _of_one_scale(rows: Sequence[Row]) -> list[Row]:
     """Returns the rows of a column but those whose interval is ``WILD``, which are told why they have no place."""
-    halves = np.array([row.half for row in rows])
-    widest = WILD * max(float(np.quantile(halves, 0.5, method="lower")), rows[0].resolution)
+    known = [row.half for row in rows if row.half > 0] or [math.inf]
+    widest = WILD * max(float(np.quantile(known, 0.5, method="lower")), rows[0].resolution)
     for row in rows:
         if row.half > widest:
             row.notes = (*row.notes, f"no place: its interval is over {WILD:g} times the usual one of its column")
