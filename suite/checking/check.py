@@ -7,6 +7,7 @@ process of its own, which hands over what it found and no verdict.
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -88,7 +89,7 @@ def check_file(
     yield from _check_tasks(file, tasks)
     failed: set[str] = set()
     tried = _check_models(models, data.load(dataset, data_root), budget) if models else ()
-    for finding in (*map(_source, models), *tried):
+    for finding in itertools.chain(map(_source, models), tried):  # as they come
         failed |= {finding.subject} if finding.status == "fail" else set()
         yield finding
     if workspace is not None:

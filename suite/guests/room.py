@@ -22,7 +22,7 @@ from typing import Any
 
 from torch import Tensor
 
-from suite.errors import ContractError, MachineFault
+from suite.errors import ContractError, MachineFault, UserError
 from suite.files import TemporaryFolder
 from suite.guests import containment
 from suite.guests.wire import MOST_BYTES, Closed, Frame, TimedOut, WireError, receive, send
@@ -270,7 +270,8 @@ def _cleaned(told: Any) -> str:
     """The text of a guest's error as one line of plain characters."""
     fields = told if isinstance(told, dict) else {}
     kind, text, where = (_plain(str(fields.get(name, ""))) for name in ("type", "text", "where"))
-    kind = "" if kind == ContractError.__name__ else kind  # what it is raised again as
+    kind = "" if kind in (ContractError.__name__, UserError.__name__) else kind  # it is raised again as the former
+    where = "" if where and text.startswith(where) else where
     return ": ".join(part for part in (where, kind, text) if part)[:500]
 
 

@@ -162,6 +162,16 @@ def test_a_file_that_reads_the_data_does_not_train(
     assert (found.check, "FileNotFoundError" in found.reason) == ("trains", True), found
 
 
+def test_findings_come_one_by_one_before_the_next_is_looked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("suite.checking.check._check_models", lambda *_: (1 / 0 for _ in range(1)))
+    tried = check_file(str(write(tmp_path, "    pass\n")))
+    assert next(tried).check == "source"
+    with pytest.raises(ZeroDivisionError):
+        next(tried)
+
+
 def test_a_training_beyond_its_budget_is_told_before_it_is_run(tmp_path: Path, rooms: Rooms) -> None:
     assert within_budget(grown(write(tmp_path, "    pass\n"), rooms)).endswith("operations after the smoke budget")
     with pytest.raises(Caught, match=r"^(2\.|3\.).* times the operations .*'own training'$"):
