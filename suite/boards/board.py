@@ -152,9 +152,12 @@ def select(data: DataFrame, **wanted: str | Sequence[str] | None) -> DataFrame:
     return data
 
 
-def stale_keys(raws: Iterable[Mapping[str, Any]]) -> set[str]:
-    """Returns the keys of records that no board of today counts: of older versions, other data or older sources."""
-    data = frame(raws)
+def stale_keys(data: DataFrame) -> set[str]:
+    """Returns the keys of records that no board of today counts: of older versions, other data or older sources.
+
+    Args:
+        data: From ``load_records``, which tells one's own records from those of submissions.
+    """
     if data.empty:
         return set()
     kept = current(data)

@@ -84,12 +84,17 @@ def _can_be_ranked(row: Row) -> bool:
 
 def _of_one_scale(rows: Sequence[Row]) -> list[Row]:
     """Returns the rows of a column but those whose interval is ``WILD``, which are told why they have no place."""
-    known = [row.half for row in rows if row.half > 0] or [math.inf]
+    known = [row.half for row in _own(rows) if row.half > 0] or [math.inf]
     widest = WILD * max(float(np.quantile(known, 0.5, method="lower")), rows[0].resolution)
     for row in rows:
         if row.half > widest:
             row.notes = (*row.notes, f"no place: its interval is over {WILD:g} times the usual one of its column")
     return [row for row in rows if row.half <= widest]
+
+
+def _own(rows: Sequence[Row]) -> list[Row]:
+    """Returns the rows that say what is usual: those of no submission, which could bring any number of models."""
+    return [row for row in rows if not row.standing] or list(rows)
 
 
 def _rank_column(rows: list[Row], kept: PerImage) -> Evidence:
@@ -117,8 +122,10 @@ def _rank_column(rows: list[Row], kept: PerImage) -> Evidence:
 def _evidence(rows: Sequence[Row], kept: PerImage) -> Evidence:
     """Collects what is known of one column's models, and marks those that are compared image by image."""
     per_image = [kept.of(row) for row in rows]
-    known = [values.shape[1] for values in per_image if values is not None]
-    images = Counter(known or [row.images for row in rows]).most_common(1)[0][0]  # no single record's word
+    usual = {row.model for row in _own(rows)}
+    own = [row.model in usual for row in rows]
+    known = [values.shape[1] for values, mine in zip(per_image, own, strict=True) if values is not None and mine]
+    images = Counter(known or [row.images for row in _own(rows)]).most_common(1)[0][0]  # no single record's word
     variance = np.array([row.seed_variance * len(row.seeds) for row in rows])
     deterministic = np.zeros(len(rows), dtype=bool)
     means: dict[int, Floats] = {}
@@ -133,7 +140,8 @@ def _evidence(rows: Sequence[Row], kept: PerImage) -> Evidence:
     covariance = np.diag(_standard_errors(rows) ** 2)
     if means:
         paired = np.array(list(means))
-        covariance[np.ix_(paired, paired)] = _covariance(list(means.values()), all_paired=len(means) == len(rows))
+        common = [place for place, i in enumerate(means) if own[i]] if len(means) == len(rows) else []
+        covariance[np.ix_(paired, paired)] = _covariance(list(means.values()), common)
     return Evidence(
         mean=np.array([row.value if row.direction == "lower" else -row.value for row in rows]),
         variance=variance,
@@ -151,17 +159,17 @@ def _standard_errors(rows: Sequence[Row]) -> Floats:
     return np.asarray(quantiles / statistics.image_part(1.0, [row.images or np.inf for row in rows]))
 
 
-def _covariance(values: Sequence[Floats], all_paired: bool) -> Floats:
+def _covariance(values: Sequence[Floats], common: Sequence[int]) -> Floats:
     """Returns the covariance of the models' means over images, (K, K).
 
     Where all models share the images what these have in common is taken out first: differences don't see it, and
-    single precision then resolves models that are nearly one.
+    single precision then resolves models that are nearly one. ``common`` are the models that tell it; none: not all do.
     """
     n = len(values[0])
     matrix = np.stack(values)
     matrix -= matrix.mean(axis=1, keepdims=True)
-    if all_paired:
-        matrix -= np.median(matrix, axis=0)  # which no single model can move
+    if common:
+        matrix -= np.median(matrix[common], axis=0)  # which no single model can move
     single, total = matrix.astype(np.float32), np.zeros((len(values),) * 2)
     for start in range(0, n, CHUNK):
         chunk = single[:, start : start + CHUNK]

@@ -164,10 +164,10 @@ def _got(node: ast.Call, known: Mapping[str, str]) -> Iterator[Seen]:
 
 
 def _path(text: str, line: int) -> Iterator[Seen]:
-    """A name in a text, by which ``attrgetter`` and its like reach what an attribute would; prose may say "inspect"."""
-    prose = len(text.split()) > 1
+    """A name in a text, by which ``attrgetter`` and its like reach what an attribute would; a word may be a group's."""
+    dotted = "." in text and len(text.split()) == 1
     for part in re.findall(r"\w+", text):
-        if part in ATTRIBUTES or (part in REACHED and not prose):
+        if part in ATTRIBUTES or (part in REACHED and dotted):
             yield REFUSED, line, f"'{part}' {ATTRIBUTES.get(part) or MODULES[part]}"
 
 

@@ -40,7 +40,11 @@ def clean(
         raise UserError("name what should go: --baseline MODEL, --stale, --failed or --leftovers")
     with running.locked(workspace):
         raws = records.read_raw([workspace])
-        groups = _groups(raws, baseline or (), stale, failed)
+        groups = _groups(raws, baseline or (), failed)
+        if stale:
+            from suite.boards import load_records, stale_keys
+
+            groups["stale"] = stale_keys(load_records(workspace))
         paths = {name: records.files_of(workspace, raws, keys) for name, keys in groups.items()}
         if leftovers:
             paths["leftovers of killed runs"] = records.leftovers(workspace)
@@ -63,17 +67,13 @@ def _told(size: tuple[int, int]) -> str:
     return f"{size[0]} {'file' if size[0] == 1 else 'files'} ({size[1] / 1e6:.1f} MB)"
 
 
-def _groups(raws: Sequence[Mapping[str, Any]], models: Sequence[str], stale: bool, failed: bool) -> dict[str, set[str]]:
+def _groups(raws: Sequence[Mapping[str, Any]], models: Sequence[str], failed: bool) -> dict[str, set[str]]:
     """Returns what should go: name of the group -> keys of its records."""
     known = {raw["baseline"] for raw in raws}
     for model in models:
         if model not in known:
             raise UserError(f"no records of '{model}'{nearest(model, known)}")
     groups = {model: {raw["key"] for raw in raws if raw["baseline"] == model} for model in models}
-    if stale:
-        from suite.boards import stale_keys
-
-        groups["stale"] = stale_keys(raws)
     if failed:
         groups["failed"] = {raw["key"] for raw in raws if raw["status"] in FAILED}
     return groups

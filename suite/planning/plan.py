@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +26,9 @@ __all__ = ["STATES", "Plan", "Selection", "make_plan", "parse_seeds"]
 
 #: Every state of a cell, in the order of summaries.
 STATES = ("done", "unsupported", "stale", "missing", "killed", "failed", "timeout")
+
+#: Of a dataset that is not here, where there are records of it.
+GRANTED = "; that its bytes are those of the records is taken for granted"
 
 Resolved = dict[str, tuple[Source, dict[str, Any]]]
 
@@ -158,7 +162,7 @@ def make_plan(selection: Selection, *, download: bool = True) -> Plan:
         tasks={name: source for name, (source, _) in tasks.items()},
         workspace=str(workspace),
         data_root=str(root),
-        warnings=[_told(name, root, name in taken) for name in absent],
+        warnings=[f"{name} is not in {root}: `suite run` downloads it{GRANTED * (name in taken)}" for name in absent],
     )
     return _look_up(plan, cells, infos)
 
@@ -174,15 +178,13 @@ def _check(selection: Selection) -> None:
 
 
 def _hashes_of_records(datasets: Sequence[str], workspace: Path) -> dict[str, str]:
-    """Returns what the newest record of each dataset says of its bytes, for those that are not here to be hashed."""
-    known = sorted(records.read_raw([workspace]) if datasets else [], key=lambda raw: raw["finished"])
-    hashes = {raw["dataset"]: raw["ingredients"].get("checkpoint", {}).get("dataset", "") for raw in known}
-    return {name: hashes[name] for name in datasets if hashes.get(name)}
-
-
-def _told(dataset: str, root: Path, recorded: bool) -> str:
-    granted = "; that its bytes are those of the records is taken for granted" if recorded else ""
-    return f"{dataset} is not in {root}: `suite run` downloads it{granted}"
+    """Returns what most of one's own records of each dataset say of its bytes, for those that are not here."""
+    foreign = records.read_standings(workspace)
+    said: dict[str, Counter[str]] = {}
+    for raw in records.read_raw([workspace]) if datasets else ():
+        if raw["key"] not in foreign and (told := raw["ingredients"].get("checkpoint", {}).get("dataset")):
+            said.setdefault(raw["dataset"], Counter())[told] += 1
+    return {name: said[name].most_common(1)[0][0] for name in datasets if name in said}
 
 
 def _resolve(kind: str, selectors: Sequence[str], paths: Sequence[str]) -> Resolved:

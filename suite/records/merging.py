@@ -12,6 +12,7 @@ from suite.records import arrays
 from suite.records import store as records
 from suite.records.agreement import differs
 from suite.records.record import Record
+from suite.records.stamps import carry_standings
 from suite.records.values import load_values, values_path, write_values
 
 #: Bytes of a picture.
@@ -59,7 +60,8 @@ def merge(
     """
     outcome: dict[str, list[str]] = {"taken": [], "present": [], "conflicts": []}
     told: list[str] = [] if warnings is None else warnings
-    read = records.read_all(*folders, warnings=warnings, foreign=True)
+    places: dict[str, int] = {}
+    read = [Record(**raw) for raw in records.read_raw(folders, warnings, foreign=True, places=places)]
     found = [r for r in read if keys is None or r.key in keys]
     known = records.read_keys(workspace, (record.key for record in found), warnings)
     for record in found:
@@ -73,6 +75,8 @@ def merge(
         elif not conflict:
             _copy_all_values(folders, workspace, record.key, told)
             _copy_pictures(folders, workspace, record, told)
+    for place, folder in enumerate(folders):
+        carry_standings(folder, workspace, {key for key in outcome["taken"] if places[key] == place})
     return Merged(*(tuple(outcome[name]) for name in ("taken", "present", "conflicts")))
 
 

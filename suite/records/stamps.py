@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from suite.errors import UserError
 from suite.files import read_object, write_atomically
 from suite.records.record import now
 from suite.version import ENGINE_VERSION, __version__
@@ -55,14 +57,43 @@ def write_standing(workspace: str | Path, name: str, standing: str, keys: list[s
     write_atomically(standings_folder(workspace) / f"{name}.json", json.dumps(content, indent=1).encode())
 
 
+def _told(folder: str | Path) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """Yields what a workspace, or the one that a folder of records lies in, keeps of how records stand.
+
+    Raises:
+        UserError: If a file does not say so: records that nobody has run would pass for one's own.
+    """
+    place = Path(folder).absolute()
+    for root in (place, *([place.parent] if place.name == "records" else [])):
+        for path in sorted(standings_folder(root).glob("*.json")):
+            raw = read_object(path)
+            if raw.get("standing") not in STANDINGS or not isinstance(raw.get("keys"), list):
+                raise UserError(f"{path} does not say how its records stand: restore it, or remove them with it")
+            yield path, raw
+
+
+def carry_standings(folder: str | Path, workspace: str | Path, keys: set[str]) -> None:
+    """Keeps in a workspace how records stand that it has taken from another.
+
+    Raises:
+        UserError: If the workspace cannot be written.
+    """
+    for path, raw in _told(folder):
+        if taken := sorted(keys & {key for key in raw["keys"] if isinstance(key, str)}):
+            again = {key for key in taken if key in (raw.get("again") or ())}
+            old = read_object(standings_folder(workspace) / path.name)
+            if old.get("standing") == raw["standing"]:  # an earlier part of the same submission
+                taken, again = sorted({*taken, *old["keys"]}), again | set(old.get("again") or ())
+            write_standing(workspace, path.stem, raw["standing"], taken, again=sorted(again), card=raw.get("card"))
+
+
 def read_untried(folder: str | Path) -> set[str]:
     """Returns the keys of verified records whose cells a maintainer did not run again: they stand as claimed."""
     found: set[str] = set()
     run: set[str] = set()
-    for path in sorted(standings_folder(folder).glob("*.json")):
-        raw = read_object(path)
-        keys, again = raw.get("keys"), raw.get("again")
-        if raw.get("standing") == VERIFIED and isinstance(keys, list):
+    for _, raw in _told(folder):
+        keys, again = raw["keys"], raw.get("again")
+        if raw["standing"] == VERIFIED:
             found |= {key for key in keys if isinstance(key, str)}
             run |= {key for key in again if isinstance(key, str)} if isinstance(again, list) else set()
     return found - run
@@ -76,10 +107,7 @@ def read_standings(*folders: str | Path) -> dict[str, str]:
     found: dict[str, str] = {}
     weight = {standing: i for i, standing in enumerate((CLAIMED, VERIFIED, GIVEN))}
     for folder in folders:
-        for path in sorted(standings_folder(folder).glob("*.json")):
-            raw = read_object(path)
-            keys = raw.get("keys")
-            if raw.get("standing") in STANDINGS and isinstance(keys, list):
-                for key in (key for key in keys if isinstance(key, str) and re.fullmatch(r"\w+", key)):
-                    found[key] = max(found.get(key, CLAIMED), raw["standing"], key=weight.__getitem__)
+        for _, raw in _told(folder):
+            for key in (key for key in raw["keys"] if isinstance(key, str) and re.fullmatch(r"\w+", key)):
+                found[key] = max(found.get(key, CLAIMED), raw["standing"], key=weight.__getitem__)
     return found

@@ -51,14 +51,14 @@ def marks(
         note: What its checkpoint says of the training.
         coding: Operations of coding without noise.
         dataset: What it was trained on.
-        learns: Whether it has a loss.
+        learns: Whether it has a loss; what takes gradients in ``fit`` learns too, and what takes none is a closed form.
         folder: Of its checkpoint; those of other seeds lie beside it.
     """
     found = {}
     files = trial.baseline.static.get("files", ())
     if files:
         found[GIVEN_WEIGHTS] = f"{GIVEN_WEIGHTS}: its files {', '.join(files)}"
-    elif learns and (same := sorted(_same_weights(note, folder.parent))):
+    elif (learns or note.get("backward_flops")) and (same := sorted(_same_weights(note, folder.parent))):
         seeds = ", ".join(map(str, same))
         found[GIVEN_WEIGHTS] = f"{GIVEN_WEIGHTS}: trained with other seeds ({seeds}), its parameters are the same"
     if own := own_training(note, coding, trial.cells[0].budget, dataset):

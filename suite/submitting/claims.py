@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -9,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from suite import records
+from suite import data, records
 from suite.plugins import TUNED, Entry, identity, label, registry
 from suite.submitting.folder import Submission
+from suite.training import BUDGET_VERSIONS
 from suite.version import ENGINE_VERSION
 
 #: Statuses that answer what a cell asked.
@@ -52,12 +54,22 @@ def _of_record(submission: Submission, raw: Mapping[str, Any], tasks: Mapping[st
             yield f"it says {name} {raw[name]!r}, the source says {source.static[name]!r}"
     if checkpoint.get("engine") != ENGINE_VERSION:
         yield f"it was measured by engine {checkpoint.get('engine')}, this suite has {ENGINE_VERSION}: run it again"
+    if checkpoint.get("budget_version") != BUDGET_VERSIONS.get(raw["budget"]):
+        yield "it was trained by another version of its budget than this suite has: run it again"
+    if _data_here(raw["dataset"]) not in ("", checkpoint.get("dataset")):
+        yield f"it was measured on other data than {raw['dataset']} is here"
     if raw["status"] not in ANSWERED:
         yield f"it ended as {raw['status']}: run it again, or mend the model"
     if raw["flags"]:
         yield f"it is flagged '{raw['flags'][0]}'"
     yield from _task(raw, tasks.get(raw["task"].partition(":")[0]))
     yield from _values(submission.folder, raw)
+
+
+@functools.cache
+def _data_here(name: str) -> str:
+    """Returns the hash of a dataset where it is on this machine, else nothing."""
+    return data.content_hash(name) if data.on_disk(name) else ""
 
 
 def _task(raw: Mapping[str, Any], entry: Entry | None) -> Iterator[str]:

@@ -261,7 +261,7 @@ def _private(submission: Submission, trial: Sequence[Row], options: Options, fou
         if second is None:
             found.private.append({"cell": title(raw), "note": "not scored on the private data"})
             continue
-        first = raw["metrics"][raw["primary"]]
+        first = raw["metrics"].get(raw["primary"], {"value": float("nan"), "se": None})
         half = WIDTH * ((first["se"] or 0.0) ** 2 + (second["se"] or 0.0) ** 2) ** 0.5
         about = {"metric": raw["primary"], "claimed": first["value"], "found": second["value"], "half": half}
         found.private.append({"cell": title(raw), **about, "difference": second["value"] - first["value"]})

@@ -10,10 +10,11 @@ import pandas as pd
 import pytest
 
 from suite import records as store
-from suite.boards.board import board
+from suite.boards.board import board, stale_keys
 from suite.boards.comparison import compare
 from suite.boards.frame import frame, load_records
 from suite.errors import UserError
+from suite.records.schema import digest_of
 from tests.boards.reading import around, cell, places
 from tests.factories import records, write_records
 
@@ -166,3 +167,17 @@ def test_a_tuned_row_tells_its_mark_and_what_its_search_took() -> None:
     )
     assert not [flag for flag in cell(table, "vae")["flags"] if "tuned" in flag]
     assert pd.isna(cell(table, "vae")["search_trials"])
+
+
+@pytest.mark.parametrize("standing", store.STANDINGS)
+def test_no_claim_of_other_data_makes_ones_own_records_stale(tmp_path: Path, standing: str) -> None:
+    mine = records(around(100, 105))
+    theirs = records({f"evil{i}": [1.0, 1.1, 1.2] for i in range(5)})
+    for raw in theirs:
+        raw["ingredients"]["checkpoint"]["dataset"] = "f" * 64
+        raw["checkpoint_key"] = digest_of(raw["ingredients"]["checkpoint"])
+        raw["key"] = digest_of(raw["ingredients"])
+    write_records(tmp_path, mine + theirs)
+    store.write_standing(tmp_path, "evil-1", standing, [raw["key"] for raw in theirs], again=[])
+    assert stale_keys(load_records(tmp_path)) == {raw["key"] for raw in theirs}
+    assert stale_keys(load_records(write_records(tmp_path / "alone", mine))) == set()

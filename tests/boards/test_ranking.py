@@ -12,7 +12,7 @@ import pytest
 
 from suite.boards.board import board
 from suite.boards.frame import frame, load_records
-from suite.records import VERIFIED
+from suite.records import VERIFIED, write_standing
 from suite.records.values import write_values
 from tests.boards.reading import SPREAD, around, cell, places
 from tests.factories import record, records, write_records
@@ -225,3 +225,17 @@ def test_one_record_s_number_of_images_moves_nobody_else(tmp_path: Path) -> None
     rows = records({"told": [200.0, 200.1, 200.2]}, n=10**9)
     write_records(tmp_path, rows)
     assert places(board(kept(tmp_path, close))) == {f"m{i}": (i + 1, i + 1) for i in range(4)} | {"told": (5, 5)}
+
+
+def test_any_number_of_models_in_a_submission_do_not_say_what_is_usual(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    images = rng.normal(100, 20, 400)
+    close = {f"m{i}": images + rng.normal(0.3 * i, 0.5, (3, 400)) for i in range(4)}
+    clones = {f"clone{i}": images + 1e7 * rng.normal(1.0, 1.0, (3, 400)) for i in range(7)}
+    data = kept(tmp_path, close | clones)
+    keys = data.loc[data["baseline"].str.startswith("clone"), "key"].tolist()
+    write_standing(tmp_path, "clones-1", VERIFIED, keys, again=keys)
+    found = places(board(load_records(tmp_path)))
+    assert {name: place for name, place in found.items() if name in close} == {
+        f"m{i}": (i + 1, i + 1) for i in range(4)
+    }

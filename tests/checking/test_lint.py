@@ -188,6 +188,7 @@ def test_an_attribute_whose_name_is_not_written_out_is_refused(line: str) -> Non
         "y = getattr(torch, 'relu')",
         "y = operator.attrgetter('mean')(q)",
         "summary = 'we inspect the code of threading'",
+        "groups = {'gc': 'the global code', 'os': '3 units'}",
         "y = 'a {x} of {y:.3f}'.format(x=1, y=2)",
     ],
 )

@@ -154,3 +154,34 @@ def test_a_conflict_that_cannot_be_read_keeps_no_newcomer_away(tmp_path: Path) -
     (raw,) = records.read_raw([here], lines)
     assert raw["flags"] == ["not reproducible"]
     assert sorted(line.split()[0] for line in lines) == ["corrupt", "not"]
+
+
+@pytest.mark.parametrize("standing", records.STANDINGS)
+def test_how_a_submissions_records_stand_goes_with_them(tmp_path: Path, standing: str) -> None:
+    """Merged workspaces are how shares of a board come together: a claim would become a row of one's own."""
+    mine, first, second = put(tmp_path / "a"), put(tmp_path / "a", seed=1), put(tmp_path / "a", seed=2)
+    records.write_standing(tmp_path / "a", "evil-1", standing, [first, second], again=[second], card={"paper": "none"})
+    merge([tmp_path / "a"], tmp_path / "b", keys={mine, first})
+    assert records.read_standings(tmp_path / "b") == {first: standing}
+    merge([tmp_path / "a"], tmp_path / "b")
+    assert records.read_standings(tmp_path / "b") == {first: standing, second: standing}
+    assert records.read_untried(tmp_path / "b") == ({first} if standing == records.VERIFIED else set())
+
+
+def test_what_was_run_here_needs_nobodys_word(tmp_path: Path) -> None:
+    key = put(tmp_path / "mine")
+    put(tmp_path / "theirs")
+    records.write_standing(tmp_path / "theirs", "evil-1", records.CLAIMED, [key])
+    merge([tmp_path / "theirs"], tmp_path / "mine")
+    merge([tmp_path / "mine", tmp_path / "theirs"], tmp_path / "new")
+    assert records.read_standings(tmp_path / "mine") == records.read_standings(tmp_path / "new") == {}
+
+
+def test_a_standing_that_cannot_be_read_makes_no_claim_ones_own(tmp_path: Path) -> None:
+    key = put(tmp_path)
+    records.write_standing(tmp_path, "evil-1", records.CLAIMED, [key])
+    assert records.read_standings(tmp_path / "records") == {key: records.CLAIMED}
+    (tmp_path / "standings" / "evil-1.json").write_text('{"standing": "claimed", "keys": [')
+    for folder in (tmp_path, tmp_path / "records"):
+        with pytest.raises(UserError, match=r"evil-1\.json does not say how its records stand"):
+            records.read_standings(folder)

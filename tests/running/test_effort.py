@@ -158,6 +158,12 @@ def test_equal_parameters_of_several_seeds_are_marked_where_there_is_a_loss(benc
     assert [raw["flags"] for raw in bench.run("closed", 2)] == [[], []]
 
 
+def test_equal_parameters_of_what_learns_in_fit_are_marked_too(bench: Bench) -> None:
+    bench.write("Chosen", "def fit(self, train): self.nats(train.grey[:8]).mean().backward()", FORMULA)
+    found = bench.run("chosen", 2)
+    assert [raw["flags"] for raw in found] == [[], ["given weights"]], [raw["reason"] for raw in found]
+
+
 CLOSED_FORMS_AND_EXTREMES = [
     *("pixel_marginals", "copy", "pca", "random_encoder", "bernoulli_mixture"),
     *("vae", "unet_autoencoder", "acn", "vhe_gradient_balanced", "vunet_bag"),
