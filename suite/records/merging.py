@@ -12,7 +12,8 @@ from suite.records import arrays
 from suite.records import store as records
 from suite.records.agreement import differs
 from suite.records.record import Record
-from suite.records.stamps import carry_standings
+from suite.records.schema import digest_of
+from suite.records.stamps import carry_stamp, carry_standings
 from suite.records.values import load_values, values_path, write_values
 
 #: Bytes of a picture.
@@ -76,7 +77,10 @@ def merge(
             _copy_all_values(folders, workspace, record.key, told)
             _copy_pictures(folders, workspace, record, told)
     for place, folder in enumerate(folders):
-        carry_standings(folder, workspace, {key for key in outcome["taken"] if places[key] == place})
+        stand = carry_standings(folder, workspace, {key for key in outcome["taken"] if places[key] == place})
+        sources = [r.ingredients.get("checkpoint", {}).get("baseline") for r in found if r.key in stand]
+        for source in {digest_of(source) for source in sources}:
+            carry_stamp(folder, workspace, source)
     return Merged(*(tuple(outcome[name]) for name in ("taken", "present", "conflicts")))
 
 

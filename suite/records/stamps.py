@@ -72,19 +72,28 @@ def _told(folder: str | Path) -> Iterator[tuple[Path, dict[str, Any]]]:
             yield path, raw
 
 
-def carry_standings(folder: str | Path, workspace: str | Path, keys: set[str]) -> None:
-    """Keeps in a workspace how records stand that it has taken from another.
+def carry_stamp(folder: str | Path, workspace: str | Path, digest: str) -> None:
+    """Keeps in a workspace what the check said of a source in another, where it has not been tried here."""
+    if (raw := read_object(stamp_path(folder, digest))) and not stamp_path(workspace, digest).exists():
+        write_atomically(stamp_path(workspace, digest), json.dumps(raw, indent=1).encode())
+
+
+def carry_standings(folder: str | Path, workspace: str | Path, keys: set[str]) -> set[str]:
+    """Keeps in a workspace how records stand that it has taken from another; returns the keys of those that do.
 
     Raises:
         UserError: If the workspace cannot be written.
     """
+    carried: set[str] = set()
     for path, raw in _told(folder):
         if taken := sorted(keys & {key for key in raw["keys"] if isinstance(key, str)}):
+            carried |= set(taken)
             again = {key for key in taken if key in (raw.get("again") or ())}
             old = read_object(standings_folder(workspace) / path.name)
             if old.get("standing") == raw["standing"]:  # an earlier part of the same submission
                 taken, again = sorted({*taken, *old["keys"]}), again | set(old.get("again") or ())
             write_standing(workspace, path.stem, raw["standing"], taken, again=sorted(again), card=raw.get("card"))
+    return carried
 
 
 def read_untried(folder: str | Path) -> set[str]:

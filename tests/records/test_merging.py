@@ -14,6 +14,7 @@ import pytest
 from suite import records
 from suite.cli.app import main
 from suite.errors import UserError
+from suite.plugins import digest
 from suite.records.merging import merge
 from suite.records.record import Record
 from tests.factories import record
@@ -161,7 +162,12 @@ def test_how_a_submissions_records_stand_goes_with_them(tmp_path: Path, standing
     """Merged workspaces are how shares of a board come together: a claim would become a row of one's own."""
     mine, first, second = put(tmp_path / "a"), put(tmp_path / "a", seed=1), put(tmp_path / "a", seed=2)
     records.write_standing(tmp_path / "a", "evil-1", standing, [first, second], again=[second], card={"paper": "none"})
+    (source,) = {digest(r.ingredients["checkpoint"]["baseline"]) for r in records.read_all(tmp_path / "a")}
+    records.write_stamp(tmp_path / "a", source, True)
+    merge([tmp_path / "a"], tmp_path / "c", keys={mine})
+    assert records.check_stamp(tmp_path / "c", source) == {}
     merge([tmp_path / "a"], tmp_path / "b", keys={mine, first})
+    assert records.check_stamp(tmp_path / "b", source)["passed"]
     assert records.read_standings(tmp_path / "b") == {first: standing}
     merge([tmp_path / "a"], tmp_path / "b")
     assert records.read_standings(tmp_path / "b") == {first: standing, second: standing}
